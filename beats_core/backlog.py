@@ -1,0 +1,238 @@
+"""The delivery ledger: which events wait, which are in flight, which are settled, across all connections.
+
+An event enters by `append` and leaves by `ack`, by a counted drop, or dead; nothing else removes it:
+
+    appended = pending + in flight + acked + dropped + dead       after every call
+
+A batch is leased to one connection by `take`. `ack` settles its oldest events, `put_back` returns the rest,
+which goes first next time. Events are numbered in the order of `append`; `Batch.first` is that number.
+This room has no clock, lock or I/O: the caller holds the lock and knows the time.
+
+Poison. A window that the receiver answers three times running by closing the connection, acknowledging
+nothing of it, is halved until a single event is left. That event is suspect: it is set aside until the
+receiver has acknowledged something else, and if it is refused again it is dead. The detour tells a poisonous
+event from a receiver, or a load balancer before it, that closes every connection: an outage kills no event.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections import Counter, deque
+from collections.abc import Sequence
+
+from beats_core.frames import Batch
+
+REFUSALS = 3  # closings in a row before a window is halved
+DEAD_LETTERS = 16  # dead events kept for a look
+
+
+def _ordinal(batch: Batch) -> int:
+    return batch.first
+
+
+class Backlog:
+    """The ledger of one shipper. The caller holds a lock.
+
+    Args:
+        bulk_max_size: Most events of a batch.
+        bulk_max_bytes: Most payload bytes of a batch of several events.
+        flush_interval: Seconds an event waits for its batch to fill while others are in flight.
+    """
+
+    def __init__(self, bulk_max_size: int, bulk_max_bytes: int, flush_interval: float) -> None:
+        self.closed = False
+        self.appended = 0
+        self.appended_bytes = 0
+        self.acked = 0
+        self.acked_bytes = 0
+        self.settled_bytes = 0  # acked, dead or dropped
+        self.resent = 0
+        self.dropped: Counter[str] = Counter()
+        self.dead = 0
+        self.dead_letters: deque[bytes] = deque(maxlen=DEAD_LETTERS)
+        self._bulk_max_size = bulk_max_size
+        self._bulk_max_bytes = bulk_max_bytes
+        self._flush_interval = flush_interval
+        self._filling: list[bytes] = []
+        self._filling_bytes = 0
+        self._filling_since = 0.0
+        self._full: deque[Batch] = deque()
+        self._returned: list[Batch] = []  # by ordinal
+        self._leases: dict[int, Batch] = {}  # what is left of each lease, by the ordinal of the leased batch
+        self._refusals: dict[int, int] = {}
+        self._suspects: dict[int, int] = {}  # the ordinal of a suspect, and `acked` when it became one
+        self._aside: dict[int, Batch] = {}  # suspects that wait for their trial
+
+    @property
+    def pending(self) -> int:
+        """How many events wait for a connection."""
+        return self.appended - self.settled - self.in_flight
+
+    @property
+    def settled(self) -> int:
+        """How many events are acknowledged, dead or dropped."""
+        return self.acked + self.dead + self.dropped.total()
+
+    @property
+    def in_flight(self) -> int:
+        """How many events are leased and not acknowledged."""
+        return sum(map(len, self._leases.values()))
+
+    @property
+    def settled_until(self) -> int:
+        """The ordinal before which every event is settled."""
+        waiting = [
+            *(batch.first for batch in self._leases.values()),
+            *(batch.first for batch in self._returned[:1]),
+            *self._aside,
+        ]
+        waiting.append(self._full[0].first if self._full else self.appended - len(self._filling))
+        return min(waiting)
+
+    def append(self, payloads: Sequence[bytes], now: float) -> None:
+        """Take over events, oldest first."""
+        if not self._filling:
+            self._filling_since = now
+        size = sum(map(len, payloads))
+        self.appended += len(payloads)
+        self.appended_bytes += size
+        self._filling += payloads
+        self._filling_bytes += size
+        if len(self._filling) < self._bulk_max_size and self._filling_bytes < self._bulk_max_bytes:
+            return
+        *full, rest = Batch(self._filling, self.appended - len(self._filling)).split(
+            self._bulk_max_size, self._bulk_max_bytes
+        )
+        self._full.extend(full)
+        if len(rest) == self._bulk_max_size or rest.size >= self._bulk_max_bytes:
+            self._full.append(rest)
+            rest = Batch(())
+        self._filling = list(rest.payloads)
+        self._filling_bytes = rest.size
+        self._filling_since = now
+
+    def take(self, now: float) -> Batch | None:
+        """Lease what is due, or None: returned batches first, then full ones, then what is there.
+
+        A batch that is not full is due when nothing is in flight (eager), or after `flush_interval`.
+        """
+        suspect = self._suspect_to_try()
+        if suspect is not None:
+            batch = self._aside.pop(suspect)
+        elif self._returned:
+            batch = self._returned.pop(0)
+        elif self._full:
+            batch = self._full.popleft()
+        elif self._filling and (not self._leases or now - self._filling_since >= self._flush_interval):
+            batch = self._close_filling()
+        else:
+            return None
+        self._leases[batch.first] = batch
+        return batch
+
+    def wait_time(self, now: float) -> float | None:
+        """Return the seconds until `take` has something without a further call; None if it never will."""
+        if self._returned or self._full or self._suspect_to_try() is not None:
+            return 0.0
+        if not self._filling:
+            return None
+        return max(0.0, self._filling_since + self._flush_interval - now) if self._leases else 0.0
+
+    def ack(self, batch: Batch, count: int) -> None:
+        """Settle the oldest `count` events that are left of a leased batch.
+
+        Raises:
+            ValueError: The batch is not leased, or has fewer left.
+        """
+        if self.closed:
+            return
+        left = self._leases.get(batch.first)
+        if left is None or not 0 < count <= len(left):
+            raise ValueError(f"ack of {count} events for {left!r}")
+        rest = left.tail(count)
+        self.acked += count
+        self.acked_bytes += left.size - rest.size
+        self.settled_bytes += left.size - rest.size
+        self._refusals.pop(batch.first, None)
+        self._suspects.pop(batch.first, None)
+        if len(rest):
+            self._leases[batch.first] = rest
+        else:
+            del self._leases[batch.first]
+
+    def is_leased(self, batch: Batch) -> bool:
+        """Tell whether something of a taken batch is still to be acknowledged."""
+        return batch.first in self._leases
+
+    def left(self, batch: Batch) -> int:
+        """Return how many events of a leased batch are still to be acknowledged."""
+        return len(self._leases.get(batch.first, ()))
+
+    def hurry(self) -> None:
+        """Make everything that waits due now."""
+        if self._filling:
+            self._full.append(self._close_filling())
+
+    def put_back(self, batch: Batch, *, refused: bool = False) -> None:
+        """Return what is left of a leased batch; it goes first next time.
+
+        Args:
+            batch: As it was taken.
+            refused: The receiver closed the connection when this was its oldest window, acknowledging nothing of it.
+        """
+        if self.closed:
+            return
+        left = self._leases.pop(batch.first)
+        self.resent += len(left)
+        if left.first in self._suspects:
+            self._judge(left, refused=refused)
+            return
+        refusals = self._refusals.pop(batch.first, 0) + 1 if refused else 0
+        if refusals < REFUSALS:
+            if refusals:
+                self._refusals[left.first] = refusals
+            insort(self._returned, left, key=_ordinal)
+        elif len(left) > 1:
+            middle = len(left) // 2
+            insort(self._returned, Batch(left.payloads[:middle], left.first), key=_ordinal)
+            insort(self._returned, left.tail(middle), key=_ordinal)
+        else:
+            self._suspects[left.first] = self.acked
+            self._aside[left.first] = left
+
+    def drop_all(self, reason: str) -> int:
+        """Drop everything that is not settled, leased or not, and return how many events that were.
+
+        The ledger is closed then: what a sender still reports about its leases is ignored.
+        """
+        self.closed = True
+        count = self.pending + self.in_flight
+        if count:
+            self.dropped[reason] += count
+        self.settled_bytes = self.appended_bytes
+        self._filling = []
+        self._filling_bytes = 0
+        for room in (self._full, self._returned, self._leases, self._refusals, self._suspects, self._aside):
+            room.clear()
+        return count
+
+    def _close_filling(self) -> Batch:
+        batch = Batch(self._filling, self.appended - len(self._filling))
+        self._filling = []
+        self._filling_bytes = 0
+        return batch
+
+    def _judge(self, suspect: Batch, *, refused: bool) -> None:
+        """Declare a suspect dead that was refused though others were accepted meanwhile; else set it aside again."""
+        if refused and self._suspects[suspect.first] < self.acked:
+            del self._suspects[suspect.first]
+            self.dead += 1
+            self.dead_letters.append(suspect.payloads[0])
+            self.settled_bytes += suspect.size
+        else:
+            self._aside[suspect.first] = suspect
+
+    def _suspect_to_try(self) -> int | None:
+        """Return a suspect to try now: others were accepted since, or there is nothing else to do."""
+        idle = not (self._returned or self._full or self._filling or self._leases)
+        return next((first for first in self._aside if idle or self._suspects[first] < self.acked), None)

@@ -1,0 +1,303 @@
+"""The blocking driver: one socket, one ClientProtocol. It never retries, and what is acked only the protocol knows."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from time import monotonic
+from types import TracebackType
+from typing import NoReturn, Self, Unpack
+
+from beats_core.encoding import encode_events
+from beats_core.errors import AckTimeout, ConnectionLost, Stalled
+from beats_core.frames import Batch
+from beats_core.hosts import failure_reason
+from beats_core.options import Options, OptionValues
+from beats_core.protocol import ClientProtocol, Patience
+
+Event = Mapping[str, object] | str | bytes
+Events = Batch | Iterable[Event]
+
+RECEIVE_BYTES = 64 << 10
+# A TLS socket writes a buffer whole or fails; slices let the time-out measure progress instead of size.
+_SLICE_BYTES = 64 << 10
+
+
+class Client:
+    """One connection to one receiver: the first of `hosts` that can be reached. One thread at a time.
+
+    It connects when it is entered or first used, and again at the next use after a ConnectionLost.
+
+    Args:
+        hosts: `name:port`, or several in the order to try them.
+        options: Options that are made already, instead of the other arguments.
+        **values: See `Options`; those about queues and several connections are the Shipper's.
+
+    Raises:
+        OptionError: An option is wrong, or a certificate cannot be read.
+    """
+
+    def __init__(
+        self,
+        hosts: Sequence[str] | str = "localhost:5044",
+        *,
+        options: Options | None = None,
+        **values: Unpack[OptionValues],
+    ) -> None:
+        self._options = options or Options(hosts=hosts, **values)
+        self._protocol = ClientProtocol(self._options.compression_level)
+        self._patience = Patience(self._options.timeout, self._options.stall_timeout)
+        self._socket: socket.socket | None = None
+        self._write_failure: tuple[str, OSError] | None = None
+        self._closed = False
+
+    def __enter__(self) -> Self:
+        """Connect."""
+        self.connect()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Close."""
+        self.close()
+
+    @property
+    def in_flight(self) -> int:
+        """How many windows are sent and not fully acknowledged."""
+        return self._protocol.in_flight
+
+    @property
+    def unacked(self) -> Batch:
+        """The events that are sent and not acknowledged, oldest first."""
+        return self._protocol.unacked
+
+    @property
+    def slow(self) -> bool:
+        """True while the peer works on a window so long that it sends keep-alives: better post no further one."""
+        return self._protocol.slow
+
+    @property
+    def ack_due(self) -> float | None:
+        """Seconds until `read_acks` gives the peer up; None while nothing is in flight."""
+        return self._patience.left(self._protocol, monotonic())
+
+    def fileno(self) -> int:
+        """Return the socket's descriptor, readable when there is something for `read_acks`; -1 without a line."""
+        return self._socket.fileno() if self._socket else -1
+
+    def connect(self, at_most: float | None = None) -> None:
+        """Connect, unless there is a line. Each host is tried in turn, each of its addresses within `timeout`.
+
+        Args:
+            at_most: Seconds each address may take, if less than `timeout`.
+
+        Raises:
+            ConnectionLost: No host could be reached; the reason names each. `unacked` is empty.
+        """
+        self._closed = False
+        if self._socket is not None:
+            return
+        reasons = []
+        cause: OSError | None = None
+        for host in self._options.addresses:
+            try:
+                self._socket = self._open_socket(host.name, host.port, min(self._options.timeout, at_most or 1e9))
+            except OSError as error:
+                reasons.append(f"{host}: {failure_reason(error)}")
+                cause = error
+            else:
+                self._protocol = ClientProtocol(self._options.compression_level)
+                return
+        raise ConnectionLost(f"cannot connect to {'; '.join(reasons)}", Batch(())) from cause
+
+    def close(self) -> None:
+        """Close the line at once; what is in flight stays unacknowledged. May be called again."""
+        self._closed = True
+        self._drop_line()
+
+    def abandon(self) -> None:
+        """Close this process's copy of the line and nothing more: in a child, after fork, the parent still uses it."""
+        self._closed = True
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def send(self, events: Events) -> int:
+        """Send events in as many windows as they need and wait until all are acknowledged.
+
+        Args:
+            events: Mappings, ready JSON objects, or a Batch such as `ConnectionLost.unacked`. All are encoded
+                before the first is sent.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            ConnectionLost: Before all were acknowledged; `unacked` has all the others, also what was never sent.
+            EventTooLarge: One is; nothing was sent.
+            TypeError: One is neither a mapping nor text; nothing was sent.
+        """
+        batch = self._batch(events)
+        waiting = deque(batch.split(self._options.bulk_max_size, self._options.bulk_max_bytes))
+        try:
+            while waiting or self.in_flight:
+                while waiting and self.in_flight < (1 if self.slow else self._options.pipelining):
+                    self._post(waiting.popleft())
+                self.read_acks()
+        except ConnectionLost as lost:
+            rest = [*lost.unacked.payloads, *(payload for later in waiting for payload in later.payloads)]
+            raise type(lost)(lost.reason, Batch(rest)) from lost.__cause__
+        return len(batch)
+
+    def post(self, events: Events) -> int:
+        """Send events as one window without waiting for its ack; return how many. `read_acks` settles it.
+
+        Raises:
+            ConnectionLost: The window, and what was in flight before, are in `unacked`.
+            ValueError: More than `bulk_max_size` events.
+            EventTooLarge: One is; nothing was sent.
+        """
+        batch = self._batch(events)
+        if len(batch) > self._options.bulk_max_size:
+            raise ValueError(f"{len(batch)} events in one window, bulk_max_size is {self._options.bulk_max_size}")
+        if len(batch):
+            self._post(batch)
+        return len(batch)
+
+    def wait_ack(self, at_most: float | None = None) -> int:
+        """Wait for the peer once, as `read_acks` does; return how many events it newly acknowledged."""
+        return sum(count for _, count in self.read_acks(at_most))
+
+    def read_acks(self, at_most: float | None = None) -> list[tuple[Batch, int]]:
+        """Wait for the peer once and return what it newly acknowledged: counts per posted batch, oldest first.
+
+        Args:
+            at_most: Seconds to wait; 0 only looks; None waits until an ack is overdue.
+
+        Returns:
+            Empty on a keep-alive, on half a frame, when `at_most` passed, and when nothing is in flight.
+
+        Raises:
+            AckTimeout: The peer sent nothing at all for `timeout` seconds.
+            Stalled: Only keep-alives for `stall_timeout` seconds.
+            ConnectionLost: Any other end of the connection. What it acknowledged before counts: it is not in `unacked`.
+        """
+        if self._socket is None or (at_most is None and not self.in_flight):
+            return []
+        acked: list[tuple[Batch, int]] = []
+        if not self._protocol.closed:
+            data = self._receive(self._socket, 0 if self._write_failure else at_most)
+            if data is None:
+                self._judge_silence()
+                return []
+            acked = self._protocol.receive_data(data)
+            self._patience.heard(monotonic(), progress=bool(acked))
+        if (
+            self._protocol.closed and not acked
+        ):  # else the caller first learns what was acked, and this at the next call
+            error = self._protocol.error
+            self._lose(ConnectionLost, str(error) if error else "the peer closed the connection", error)
+        return acked
+
+    def _batch(self, events: Events) -> Batch:
+        if isinstance(events, Batch):
+            return events
+        return Batch(encode_events(events, self._options.max_event_bytes))
+
+    def _post(self, batch: Batch) -> None:
+        if self._closed:
+            raise RuntimeError("the client is closed; connect() opens it again")
+        if not self.in_flight:
+            self._prepare_line(batch)
+            self._patience.restart(monotonic())
+        if self._protocol.closed or self._write_failure:
+            self._lose(ConnectionLost, "the connection ended", self._protocol.error, batch)
+        self._protocol.send(batch)
+        self._write(self._protocol.data_to_send())
+
+    def _prepare_line(self, batch: Batch) -> None:
+        """Have a line that is not known to be dead: Logstash resets one that was idle for a minute."""
+        if self._socket is not None:
+            with suppress(ConnectionLost):  # nothing was in flight, so nothing is lost but the line
+                data = self._receive(self._socket, at_most=0)
+                if data is not None:
+                    self._protocol.receive_data(data)
+            if self._protocol.closed or self._write_failure:
+                self._drop_line()
+        try:
+            self.connect()
+        except ConnectionLost as lost:
+            raise ConnectionLost(lost.reason, batch) from lost.__cause__
+
+    def _open_socket(self, name: str, port: int, timeout: float) -> socket.socket:
+        line = socket.create_connection((name, port), timeout)
+        try:
+            line.settimeout(timeout)
+            # A window is one write, and the ack to it must not wait for the next: Nagle costs 40 ms here.
+            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            context = self._options.ssl_context
+            return context.wrap_socket(line, server_hostname=name) if context else line
+        except BaseException:
+            line.close()
+            raise
+
+    def _write(self, data: bytes) -> None:
+        """Write a window. A failure shows at the next read: first come the acks that the peer sent before."""
+        assert self._socket is not None  # noqa: S101 - _prepare_line has seen to it
+        view = memoryview(data)
+        slice_bytes = _SLICE_BYTES if isinstance(self._socket, ssl.SSLSocket) else len(view)
+        try:
+            self._socket.settimeout(self._options.timeout)
+            while view:
+                view = view[self._socket.send(view[:slice_bytes]) :]
+        except TimeoutError as error:
+            self._write_failure = f"the peer took no bytes for {self._options.timeout:g} seconds", error
+        except OSError as error:
+            self._write_failure = failure_reason(error), error
+
+    def _receive(self, line: socket.socket, at_most: float | None) -> bytes | None:
+        """Return what the peer sent, b"" at its end, or None if that is nothing in time."""
+        left = self._patience.left(self._protocol, monotonic())
+        patience = [seconds for seconds in (at_most, left) if seconds is not None]
+        try:
+            line.settimeout(max(0.0, min(patience)) if patience else None)
+            data = line.recv(RECEIVE_BYTES)
+            while data and isinstance(line, ssl.SSLSocket) and line.pending():
+                data += line.recv(RECEIVE_BYTES)
+        except (TimeoutError, BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return None
+        except OSError as error:
+            self._lose(ConnectionLost, failure_reason(error), error)
+        return data
+
+    def _judge_silence(self) -> None:
+        if self._write_failure:
+            self._lose(ConnectionLost, *self._write_failure)
+        now = monotonic()
+        left = self._patience.left(self._protocol, now)
+        if left is None or left > 0:
+            return
+        if self._patience.stalled(now):
+            self._lose(Stalled, f"keep-alives, but no acknowledgement for {self._options.stall_timeout:g} seconds")
+        self._lose(AckTimeout, f"the peer was silent for {self._options.timeout:g} seconds")
+
+    def _lose(
+        self, kind: type[ConnectionLost], reason: str, cause: BaseException | None = None, also: Batch | None = None
+    ) -> NoReturn:
+        unacked = self._protocol.unacked
+        if also is not None:
+            unacked = Batch([*unacked.payloads, *also.payloads])
+        self._drop_line()
+        raise kind(reason, unacked) from cause
+
+    def _drop_line(self) -> None:
+        """Shut the connection down and forget it. No TLS farewell: it can block, and only acks decide anything."""
+        line, self._socket = self._socket, None
+        self._write_failure = None
+        self._protocol = ClientProtocol(self._options.compression_level)
+        if line is not None:
+            with suppress(OSError):  # the peer was faster
+                line.shutdown(socket.SHUT_RDWR)
+            line.close()

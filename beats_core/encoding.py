@@ -1,0 +1,201 @@
+"""Any mapping to one strict JSON object in bytes.
+
+Total: whatever an event holds, the result is JSON that Logstash and go-lumber parse. The common event
+costs one call of the encoder and no walk. What the encoder refuses, or what its output may carry
+beyond a parser's limits, goes through `_plain`, which rewrites the event as plain JSON values and says
+in the text what it could not keep.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import re
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from beats_core.errors import EventTooLarge
+
+MAX_EVENT_BYTES = 10 << 20  # Filebeat's max_bytes of a message
+MAX_DEPTH = 500  # Logstash's parser (Jackson) refuses a depth above 1,000
+PLAIN_DEPTH = 100  # what is deeper than MAX_DEPTH is cut to this, in a walk that needs stack itself
+MAX_DIGITS = 300  # go's float64 ends at 309 digits, Jackson refuses numbers above 1,000
+MAX_KEY = 40_000  # characters; Jackson refuses names above 50,000
+MAX_TEXT = 1_000  # characters kept of what is only known by its repr
+
+# A number of more digits than that covers six bytes in a row of every fiftieth byte.
+_SAMPLE = 50
+_six_digits = re.compile(rb"[0-9]{6}").search
+_UNENCODABLE = b'{"message":"event could not be encoded","tags":["_beats_unencodable"]}'
+
+
+def encode_event(event: Mapping[str, object] | str | bytes, limit: int = MAX_EVENT_BYTES) -> bytes:
+    """Return the event as the UTF-8 bytes of one JSON object. Any thread.
+
+    NaN and infinities become null, bytes base64, sets lists, dates RFC 3339, dataclasses objects, enums their
+    values, lone surrogates U+FFFD; an unknown object becomes its repr, a cycle or too great a depth a short text.
+    Of keys that are equal as text the last one wins.
+
+    Args:
+        event: A mapping; or a JSON object that is ready, as text or bytes, which is shipped as it is.
+        limit: Most bytes the result may have.
+
+    Raises:
+        EventTooLarge: The result is larger than `limit`.
+        TypeError: The event is neither a mapping nor text nor bytes.
+        ValueError: Ready JSON that is no object: it does not start with `{` and end with `}`.
+    """
+    if type(event) is dict:
+        try:
+            payload = _encode(event)
+        except Exception:  # noqa: BLE001 - anything may come out of an object's own methods
+            payload = _encode_plainly(event)
+        else:
+            if len(payload) > MAX_DIGITS and _beyond_parsers(payload):
+                payload = _encode_plainly(event)
+    elif isinstance(event, Mapping):
+        return encode_event(_copy(event), limit)
+    else:
+        payload = _ready(event)
+    if len(payload) > limit:
+        raise EventTooLarge(len(payload), limit)
+    return payload
+
+
+def encode_events(events: Iterable[Mapping[str, object] | str | bytes], limit: int) -> list[bytes]:
+    """Return the payloads of `events`, in order, as `encode_event` makes them; raises before any is used."""
+    events = events if isinstance(events, list) else list(events)
+    payloads = _encode_ordinary(events, limit)
+    return payloads if payloads is not None else [encode_event(event, limit) for event in events]
+
+
+def _encode_ordinary(events: list[Mapping[str, object] | str | bytes], limit: int) -> list[bytes] | None:
+    """Return the payloads if all events are dicts that need no second look: what is checked is checked in bulk."""
+    if set(map(type, events)) != {dict}:
+        return None
+    try:
+        payloads = list(map(_encode, events))
+    except Exception:  # noqa: BLE001 - anything may come out of an object's own methods
+        return None
+    if max(map(len, payloads)) > min(limit, MAX_KEY) or _six_digits(b"".join(payloads)[::_SAMPLE]):
+        return None
+    suspicious = any(len(payload) > 2 * MAX_DEPTH and _beyond_parsers(payload) for payload in payloads)
+    return None if suspicious else payloads
+
+
+def _ready(event: str | bytes) -> bytes:
+    if isinstance(event, str):
+        payload = event.encode("utf-8", "replace").strip()
+    elif isinstance(event, bytes):
+        payload = event.strip()
+    else:
+        raise TypeError(f"an event is a mapping, or a JSON object as str or bytes, not {type(event).__name__}")
+    if payload[:1] != b"{" or payload[-1:] != b"}":
+        raise ValueError(f"ready JSON must be one object, {{...}}, but starts {payload[:20]!r}")
+    return payload
+
+
+def _beyond_parsers(payload: bytes) -> bool:
+    """Tell whether the payload may break a limit of a receiver's parser. Quick, and may be wrong to say yes."""
+    return _six_digits(payload[::_SAMPLE]) is not None or (
+        len(payload) > 2 * MAX_DEPTH
+        and (len(payload) > MAX_KEY or payload.count(b"{") + payload.count(b"[") > MAX_DEPTH)
+    )
+
+
+def _encode_plainly(event: dict[str, object]) -> bytes:
+    for depth in (PLAIN_DEPTH, 10, 1):  # less where the caller has left little stack
+        # It may be out of stack or memory, or changed by another thread meanwhile.
+        with suppress(Exception):
+            return _encode(_plain(event, depth, set()))
+    return _UNENCODABLE
+
+
+def _hook(value: object) -> object:
+    """Give msgspec something it knows for what it does not. Called for keys as well."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, Mapping):
+        return _copy(value)
+    return _text(value)
+
+
+_encode: Callable[[object], bytes] = msgspec.json.Encoder(enc_hook=_hook).encode
+
+
+def _plain(value: Any, room: int, above: set[int]) -> object:
+    """Return `value` as plain JSON values: bounded, without cycles, with everything replaced that no parser takes."""
+    if value is None or value is True or value is False:
+        return value
+    if isinstance(value, str):
+        return _clean(value)
+    if isinstance(value, enum.Enum):
+        return _plain(value.value, room - 1, above) if room else _text(value)
+    if isinstance(value, int):
+        return int(value) if -(10**MAX_DIGITS) < value < 10**MAX_DIGITS else f"<integer of {value.bit_length()} bits>"
+    if isinstance(value, float):
+        return float(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)}
+    if not isinstance(value, Mapping | list | tuple | set | frozenset):
+        return _leaf(value)
+    if id(value) in above:
+        return "<cycle>"
+    if not room:
+        return "<too deep>"
+    above.add(id(value))
+    try:
+        if isinstance(value, Mapping):
+            return {_key(key): _plain(item, room - 1, above) for key, item in _copy(value).items()}
+        return [_plain(item, room - 1, above) for item in list(value)]
+    finally:
+        above.discard(id(value))
+
+
+def _leaf(value: object) -> object:
+    """Return what msgspec makes of a single value (a date, a UUID, bytes), or its text."""
+    try:
+        encoded = _encode(value)
+        decoded: object = msgspec.json.decode(encoded)
+    except Exception:  # noqa: BLE001 - anything may come out of an object's own methods
+        return _text(value)
+    return decoded if isinstance(decoded, str | int | float | None) else _text(value)
+
+
+def _key(key: object) -> str:
+    return _clean(key if isinstance(key, str) else str(_leaf(key)))[:MAX_KEY]
+
+
+def _copy(mapping: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Return the mapping as a dict, even while another thread changes it."""
+    for _ in range(10):
+        try:
+            return dict(mapping)
+        except RuntimeError:  # changed size during iteration
+            continue
+        except Exception:  # noqa: BLE001 - its own methods raise
+            break
+    return {"unreadable": _text(mapping)}
+
+
+def _text(value: object) -> str:
+    try:
+        return _clean(repr(value)[:MAX_TEXT])
+    except Exception as error:  # noqa: BLE001 - a hostile __repr__
+        return f"<{type(value).__name__} whose repr raised {type(error).__name__}>"
+
+
+def _clean(text: str) -> str:
+    """Return plain text in which each lone surrogate is U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return str.__str__(text)

@@ -1,0 +1,99 @@
+"""From the application's threads to ours: encoded events, bounded in bytes.
+
+`put` is on the application's path. It takes no lock and wakes nobody but a reader that is blocked for want of
+events; `queue.SimpleQueue` is the one hand-off that survives a log call from a finaliser or a signal handler in
+the middle of another one. The gauge of bytes is two plain integers: `_accepted` is written by the threads that
+put, `_settled` by ours. No call stands between reading and writing them, and CPython switches threads at calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Generic, TypeVar
+
+Marker = TypeVar("Marker")
+
+OVERHEAD = 64  # bytes a small bytes object takes beside its contents, and its places in queue and batch
+KICK_BYTES = 256 << 10  # wakes the reader before its time: a window is about to fill
+RESERVE = 10  # per cent of the bytes that only important events may use
+IMPORTANT = 40  # logging.ERROR
+
+
+class Inbox(Generic[Marker]):
+    """A bounded queue of payloads, in which our side may place markers.
+
+    Args:
+        max_bytes: Most bytes of events that are accepted and not yet settled, here or further on.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._max_bytes_of_ordinary = max_bytes - max_bytes * RESERVE // 100
+        self._events: SimpleQueue[bytes | Marker] = SimpleQueue()
+        self._kicks: SimpleQueue[None] = SimpleQueue()
+        self._accepted = 0
+        self._settled = 0
+        self._kick_at = KICK_BYTES
+        self._gathering = False
+
+    def __len__(self) -> int:
+        """Return about how many events and markers are waiting."""
+        return self._events.qsize()
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes accepted and not settled, overhead included."""
+        return self._accepted - self._settled
+
+    def put(self, payload: bytes, level: int) -> bool:
+        """Accept a payload, or return False if there is no room for it. Any thread, never blocks."""
+        accepted = self._accepted + len(payload) + OVERHEAD
+        if accepted - self._settled > (self._max_bytes if level >= IMPORTANT else self._max_bytes_of_ordinary):
+            return False
+        self._accepted = accepted
+        self._events.put(payload)
+        if accepted > self._kick_at:
+            self._kick_at = accepted + self._max_bytes  # once: the reader sets it anew
+            self.kick()
+        return True
+
+    def mark(self, marker: Marker) -> None:
+        """Place a marker behind everything accepted so far. Any thread."""
+        self._events.put(marker)
+        self.kick()
+
+    def kick(self) -> None:
+        """End the reader's `gather`, if it is in there. Any thread."""
+        if self._gathering:
+            self._kicks.put(None)
+
+    def settled(self, count: int, size: int) -> None:
+        """Make room: so many events of that many bytes in all are settled. One thread at a time."""
+        self._settled += size + count * OVERHEAD
+
+    def wait(self) -> list[bytes | Marker]:
+        """Block until there is something and return all there is, oldest first. The reading thread only."""
+        return [self._events.get(), *self.drain()]
+
+    def drain(self) -> list[bytes | Marker]:
+        """Return all there is now, oldest first. The reading thread only."""
+        drained: list[bytes | Marker] = []
+        try:
+            for _ in range(self._events.qsize()):
+                drained.append(self._events.get_nowait())  # noqa: PERF401 - keeps what it has when the queue is empty
+        except Empty:  # another reader, which there is only while a program ends
+            pass
+        self._kick_at = self._accepted + KICK_BYTES
+        return drained
+
+    def gather(self, busy: Callable[[], bool], at_most: float) -> None:
+        """While busy, let events gather for that many seconds, or until a kick. The reading thread only."""
+        self._gathering = True  # before asking: what ends the business afterwards kicks
+        try:
+            if busy():
+                self._kicks.get(timeout=at_most)
+            while True:
+                self._kicks.get_nowait()
+        except Empty:
+            self._gathering = False

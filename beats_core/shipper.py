@@ -1,0 +1,460 @@
+"""The shipper: threads around the ledger. Events go in from any thread and leave when a receiver acknowledged them.
+
+`put` runs in the application's threads and takes no lock. One intake thread moves what the inbox holds into the
+backlog; one sender thread per connection delivers from there. `_lock` guards the backlog and the flush requests,
+and is held for moments, never during I/O; `_starting` lets one thread start the others and is never waited for.
+
+Threads begin with the first `put` in a process, also in a forked child, which begins with nothing: what the
+parent accepted, the parent delivers. Where no thread can be started (CPython 3.12 refuses while it exits),
+`flush` and `close` deliver in the thread that calls them.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import sys
+import threading
+import weakref
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from enum import Enum
+from itertools import count
+from queue import Empty, SimpleQueue
+from time import monotonic
+from types import TracebackType
+from typing import Self, Unpack
+
+from beats_core.backlog import Backlog
+from beats_core.encoding import encode_event
+from beats_core.errors import EventTooLarge
+from beats_core.inbox import Inbox
+from beats_core.options import Options, OptionValues
+from beats_core.sender import Sender
+from beats_core.stats import Stats
+
+_logger = logging.getLogger("beats_core.shipper")
+
+Event = Mapping[str, object] | str | bytes
+
+_VERSION = "0.1.0"
+_RETRY_START = 1.0  # seconds after no thread could be started
+_REPORT_PAUSE = 10.0  # seconds between two reports of refused events
+_GRACE = 0.5  # seconds a thread may take beyond its deadline to notice it
+_REFUSALS = ("full", "too_large", "invalid", "failed", "closed")
+
+
+class Shipper:
+    """Ships events in the background to one of several receivers, or to all of them in turn. Any thread.
+
+    Accepted events are held in memory, at most `queue_mem_bytes` of them, until a receiver acknowledged them; after a
+    lost connection they are sent again, so that a receiver may get some of them twice, with the same `@metadata._id`.
+
+    Args:
+        hosts: `name:port`, or several.
+        options: Options that are made already, instead of the other arguments.
+        **values: See `Options`.
+
+    Raises:
+        OptionError: An option is wrong, or a certificate cannot be read.
+    """
+
+    def __init__(
+        self,
+        hosts: Sequence[str] | str = "localhost:5044",
+        *,
+        options: Options | None = None,
+        **values: Unpack[OptionValues],
+    ) -> None:
+        self.options = options or Options(hosts=hosts, **values)
+        self._closed = False
+        self._users = 0
+        self._begin()
+        _shippers.add(self)
+
+    def _begin(self) -> None:
+        """Start from nothing: at construction, and in a child after fork."""
+        self._inbox: Inbox[_Flush | _Word] = Inbox(self.options.queue_mem_bytes)
+        self._backlog = Backlog(self.options.bulk_max_size, self.options.bulk_max_bytes, self.options.flush_interval)
+        self._lock = threading.RLock()
+        self._starting = threading.Lock()
+        self._closing = threading.RLock()
+        self._flushes: list[_Flush] = []
+        self._senders: list[Sender] = []
+        self._threads: list[threading.Thread] = []
+        self._started = False
+        self._start_again_at = 0.0
+        self._released = 0, 0  # events and bytes whose room in the inbox was given free
+        self._refused = dict.fromkeys(_REFUSALS, 0)
+        self._refusals_told = 0
+        self._report_again_at = 0.0
+        self._refusing = False
+        # Unique per process: 12 random bytes, then a count.
+        self._ids = map(f"{urlsafe_b64encode(os.urandom(12)).decode()}{{:x}}".format, count())
+        self._metadata = {"beat": self.options.index, "type": "_doc", "version": _VERSION}
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Close."""
+        self.close()
+
+    @classmethod
+    def shared(cls, options: Options) -> Shipper:
+        """Return the one shipper of this process with these options, making it if there is none. Any thread.
+
+        Each caller that is done calls `release()` instead of `close()`.
+        """
+        with _shared_lock:
+            shipper = _shared.get(options)
+            if shipper is None or shipper.closed:
+                shipper = _shared[options] = cls(options=options)
+            shipper._users += 1
+            return shipper
+
+    def release(self, timeout: float | None = None) -> None:
+        """Give back what `shared` returned: flush, and close when nobody else uses it."""
+        with _shared_lock:
+            self._users -= 1
+            last = self._users <= 0
+            if last and _shared.get(self.options) is self:
+                del _shared[self.options]
+        if last:
+            self.close(timeout)
+        else:
+            self.flush(timeout)
+
+    @property
+    def closed(self) -> bool:
+        """True from the call of `close()`: nothing more is accepted."""
+        return self._closed
+
+    def put(self, event: Event, level: int = 20) -> bool:
+        """Accept an event for delivery, or refuse and count it. Any thread; never raises, never waits.
+
+        A mapping is encoded now, so it may change afterwards, and gets `@timestamp`, if it has none, and `@metadata`
+        with a unique `_id`, by which Elasticsearch tells a repetition. Ready JSON is shipped as it is.
+
+        Args:
+            event: A mapping, or one JSON object as str or bytes.
+            level: As in `logging`; events of ERROR and above may use the last tenth of the memory.
+
+        Returns:
+            True if it was accepted. False if there was no room, it was too large, no event at all, or the shipper
+            is closed; `stats().dropped` says which.
+        """
+        try:
+            # A copy has exactly the bytes it needs; the encoder's own result keeps a third more.
+            payload = b"%b" % encode_event(self._dress(event), self.options.max_event_bytes)
+        except EventTooLarge:
+            return self._refuse("too_large")
+        except (TypeError, ValueError):
+            return self._refuse("invalid")
+        except Exception:  # noqa: BLE001 - whatever a mapping's own methods raise
+            return self._refuse("failed")
+        if self._closed:
+            return self._refuse("closed")
+        if not self._inbox.put(payload, level):
+            return self._refuse("full")
+        if not self._started:
+            self._start()
+        return True
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until everything accepted so far is acknowledged. Any thread but one inside `put`.
+
+        Args:
+            timeout: Seconds to wait; None takes `shutdown_timeout`.
+
+        Returns:
+            True if it is; False if time ran out, or an event was lost meanwhile.
+        """
+        deadline = monotonic() + (self.options.shutdown_timeout if timeout is None else timeout)
+        if self._threads:
+            request = _Flush()
+            self._inbox.mark(request)
+            return request.wait(deadline - monotonic())
+        self._deliver_here(deadline)
+        with self._lock:
+            return self._backlog.settled_until == self._backlog.appended and not self._backlog.dropped
+
+    def close(self, timeout: float | None = None) -> Stats:
+        """Accept nothing more, deliver what is accepted, and end the threads. Any thread; may be called again.
+
+        Args:
+            timeout: Seconds to wait for acks; None takes `shutdown_timeout`.
+
+        Returns:
+            What became of everything. What was not acknowledged in time is counted in `dropped["shutdown"]`.
+        """
+        deadline = monotonic() + (self.options.shutdown_timeout if timeout is None else timeout)
+        self._closed = True
+        with self._closing:
+            if self._threads:
+                self._inbox.mark(_STOP)
+                self._join(self._threads[:1], deadline)
+                for sender in self._senders:
+                    sender.stop(deadline)
+                self._join(self._threads[1:], deadline)
+            else:
+                self._deliver_here(deadline)
+            threads = self._threads
+            self._threads = []
+            self._drop_rest(threads)
+        return self.stats()
+
+    def stats(self) -> Stats:
+        """Return a snapshot. Any thread."""
+        with self._lock:
+            backlog = self._backlog
+            inbox = len(self._inbox)
+            dropped = {reason: number for reason, number in self._refused.items() if number}
+            return Stats(
+                accepted=backlog.appended + inbox,
+                acked=backlog.acked,
+                resent=backlog.resent,
+                dropped=dropped | dict(backlog.dropped),
+                dead=backlog.dead,
+                inbox=inbox,
+                pending=backlog.pending,
+                in_flight=backlog.in_flight,
+                waiting_bytes=self._inbox.waiting_bytes,
+                acked_bytes=backlog.acked_bytes,
+                last_ack=max((at for sender in self._senders if (at := sender.last_ack)), default=None),
+                hosts={host: stats for sender in self._senders for host, stats in sender.stats.items()},
+            )
+
+    def _dress(self, event: Event) -> Event:
+        """Return a mapping with `@timestamp` and `@metadata`; ready JSON as it is."""
+        if not isinstance(event, Mapping):
+            return event
+        metadata: dict[str, object] = {**self._metadata, "_id": next(self._ids)}
+        own = event.get("@metadata")
+        if isinstance(own, Mapping):
+            metadata.update(own)
+        if "@timestamp" in event:
+            return {**event, "@metadata": metadata}
+        return {"@timestamp": _now(), **event, "@metadata": metadata}
+
+    def _refuse(self, reason: str) -> bool:
+        self._refused[reason] += 1  # no call between reading and writing: no other thread comes between
+        if self._started and not self._refusing:
+            self._refusing = True
+            self._inbox.mark(_Word.REFUSING)
+        return False
+
+    def _start(self) -> None:
+        """Start the threads of this process, unless somebody is at it already."""
+        if monotonic() < self._start_again_at or not self._starting.acquire(blocking=False):
+            return
+        try:
+            if self._started or self._closed:
+                return
+            self._open_senders()
+            bodies = [self._take_in, *(sender.run for sender in self._senders)]
+            threads = [threading.Thread(target=body, name="beats-shipper", daemon=True) for body in bodies]
+            for thread in reversed(threads):  # intake last: it is what makes the others work
+                thread.start()
+            self._threads = threads
+            self._started = True
+            _finish_with_multiprocessing()
+        except RuntimeError as error:
+            self._start_again_at = monotonic() + _RETRY_START
+            _logger.warning("no thread can be started, events wait for flush() or close(): %s", error)
+        finally:
+            self._starting.release()
+
+    def _open_senders(self) -> None:
+        if self._senders:
+            return
+        hosts = [str(host) for host in self.options.addresses]
+        groups = [[host] for host in hosts] if self.options.loadbalance else [hosts]
+        self._senders = [
+            Sender(
+                group,
+                self.options,
+                self._backlog,
+                self._lock,
+                on_settled=self._settled,
+                on_returned=self._wake_senders,
+            )
+            for group in groups
+        ]
+
+    def _take_in(self) -> None:
+        """Move events from the inbox to the backlog; the body of the intake thread."""
+        while self._move(self._inbox.wait()):
+            # With everything settled the next event is to leave at once; else a window fills until the ack.
+            self._inbox.gather(self._is_busy, self.options.flush_interval)
+
+    def _move(self, items: list[bytes | _Flush | _Word]) -> bool:
+        """Hand what was drained to the backlog and the senders; False when the shipper closes."""
+        payloads = [item for item in items if type(item) is bytes]
+        words = [item for item in items if type(item) is not bytes] if len(payloads) < len(items) else []
+        closing = _STOP in words
+        with self._lock:
+            idle = not self._backlog.pending
+            if payloads:
+                self._backlog.append(payloads, monotonic())
+            for word in words:
+                if isinstance(word, _Flush):
+                    word.until = self._backlog.appended
+                    self._flushes.append(word)
+            if words:
+                self._backlog.hurry()
+                self._settled()
+            due = self._backlog.wait_time(monotonic()) == 0
+        if due or idle:
+            self._wake_senders()
+        self._report_refusals()
+        return not closing
+
+    def _is_busy(self) -> bool:
+        with self._lock:
+            return self._backlog.settled < self._backlog.appended
+
+    def _settled(self) -> None:
+        """Give room in the inbox free and answer flushes. The caller holds the lock."""
+        backlog = self._backlog
+        events, size = self._released
+        self._released = backlog.settled, backlog.settled_bytes
+        self._inbox.settled(self._released[0] - events, self._released[1] - size)
+        if self._flushes:
+            until = backlog.settled_until
+            for request in self._flushes:
+                if request.until <= until:
+                    request.answer(True)
+            self._flushes = [request for request in self._flushes if request.until > until]
+        if not backlog.in_flight:
+            self._inbox.kick()
+            if self._closed:
+                self._wake_senders()
+
+    def _wake_senders(self) -> None:
+        for sender in self._senders:
+            sender.wake()
+
+    def _report_refusals(self) -> None:
+        """Say once that events are refused, and once that they no longer are; each at most every ten seconds."""
+        now = monotonic()
+        if not self._refusing or now < self._report_again_at:
+            return
+        refused = sum(self._refused.values())
+        reasons = ", ".join(f"{reason} {number}" for reason, number in self._refused.items() if number)
+        if not self._refusals_told:
+            _logger.warning("events are refused: %s so far", reasons)
+        elif refused > self._refusals_told:
+            self._refusals_told = refused
+            return
+        else:
+            _logger.warning("events are accepted again; refused in all: %s", reasons)
+            self._refusing = False
+            refused = 0
+        self._refusals_told = refused
+        self._report_again_at = now + _REPORT_PAUSE
+
+    def _deliver_here(self, deadline: float) -> None:
+        """Deliver what was accepted in the calling thread: there is no other."""
+        if not len(self._inbox) and not self._backlog.pending:
+            return
+        self._open_senders()
+        self._move(self._inbox.drain())
+        for sender in self._senders:
+            sender.stop(deadline)
+            sender.run()
+
+    def _join(self, threads: list[threading.Thread], deadline: float) -> None:
+        for thread in threads:
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, deadline - monotonic()) + _GRACE)
+
+    def _drop_rest(self, threads: list[threading.Thread]) -> None:
+        """Count what is left as lost, and let go of everything."""
+        late = [item for item in self._inbox.drain() if isinstance(item, bytes)]
+        with self._lock:
+            if late:
+                self._backlog.append(late, monotonic())
+            for request in self._flushes:
+                request.answer(False)
+            self._flushes = []
+            lost = self._backlog.drop_all("shutdown")
+            self._settled()
+        if not any(thread.is_alive() for thread in threads):  # else it still needs its descriptors
+            for sender in self._senders:
+                sender.close()
+        if lost:
+            _logger.warning("%d events were not acknowledged before the end and are lost", lost)
+
+    def begin_anew(self) -> None:
+        """Forget everything, in a child after fork: the parent delivers what it accepted, on its own connections.
+
+        Called by itself wherever Python runs its fork hooks.
+        """
+        for sender in self._senders:
+            sender.abandon()
+        self._begin()
+
+
+class _Flush:
+    """A request to be told when everything before it is settled."""
+
+    def __init__(self) -> None:
+        self.until = 0
+        self._answers: SimpleQueue[bool] = SimpleQueue()
+
+    def answer(self, settled: bool) -> None:  # noqa: FBT001 - the one thing it says
+        self._answers.put(settled)
+
+    def wait(self, at_most: float) -> bool:
+        try:
+            return self._answers.get(timeout=max(0.0, at_most))
+        except Empty:
+            return False
+
+
+class _Word(Enum):
+    """What else is said to the intake thread."""
+
+    STOP = "stop"
+    REFUSING = "refusing"
+
+
+_STOP = _Word.STOP
+
+_shippers: weakref.WeakSet[Shipper] = weakref.WeakSet()
+_shared: dict[Options, Shipper] = {}
+_shared_lock = threading.Lock()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _close_all() -> None:
+    """Deliver what can be delivered before the program ends."""
+    for shipper in list(_shippers):
+        shipper.close()
+
+
+def _after_fork_in_child() -> None:
+    global _shared_lock  # noqa: PLW0603 - another thread of the parent may have held it
+    _shared_lock = threading.Lock()
+    for shipper in list(_shippers):
+        shipper.begin_anew()
+
+
+def _finish_with_multiprocessing() -> None:
+    """Have a multiprocessing child close its shippers too: it leaves without atexit before Python 3.13."""
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        util.Finalize(None, _close_all, exitpriority=0)
+
+
+# Registered when this is imported, so that it runs after what the application registers later, and may log.
+atexit.register(_close_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
