@@ -8,9 +8,12 @@ put, `_settled` by ours. No call stands between reading and writing them, and CP
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
+
+_logger = logging.getLogger("beats_core.inbox")
 
 Marker = TypeVar("Marker")
 
@@ -18,6 +21,8 @@ OVERHEAD = 64  # bytes a small bytes object takes beside its contents, and its p
 KICK_BYTES = 256 << 10  # wakes the reader before its time: a window is about to fill
 RESERVE = 10  # per cent of the bytes that only important events may use
 IMPORTANT = 40  # logging.ERROR
+REFUSALS = ("full", "too_large", "invalid", "failed", "closed")
+_REPORT_PAUSE = 10.0  # seconds between two reports
 
 
 class Inbox(Generic[Marker]):
@@ -97,3 +102,37 @@ class Inbox(Generic[Marker]):
                 self._kicks.get_nowait()
         except Empty:
             self._gathering = False
+
+
+class Refusals:
+    """Counts the events that were not accepted, by reason, and says so once per change of state."""
+
+    def __init__(self) -> None:
+        self.counts = dict.fromkeys(REFUSALS, 0)
+        self.unreported = False
+        self._told = 0
+        self._report_again_at = 0.0
+
+    def add(self, reason: str) -> bool:
+        """Count one; return True if nobody is at reporting refusals yet. Any thread; takes no lock."""
+        self.counts[reason] += 1  # no call between reading and writing, so no other thread comes between
+        begun, self.unreported = self.unreported, True
+        return not begun
+
+    def report(self, now: float) -> None:
+        """Say that events are refused, or no longer are; each at most every ten seconds. One thread."""
+        if not self.unreported or now < self._report_again_at:
+            return
+        refused = sum(self.counts.values())
+        reasons = ", ".join(f"{reason} {number}" for reason, number in self.counts.items() if number)
+        if not self._told:
+            _logger.warning("events are refused: %s so far", reasons)
+        elif refused == self._told:
+            _logger.warning("events are accepted again; refused in all: %s", reasons)
+            self.unreported = False
+            refused = 0
+        else:
+            self._told = refused
+            return
+        self._told = refused
+        self._report_again_at = now + _REPORT_PAUSE

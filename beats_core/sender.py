@@ -58,7 +58,7 @@ class Sender:
         backlog: Shared with others; guarded by `lock`.
         lock: Held only for calls of the backlog.
         on_settled: Called in the sender's thread with the lock held, after events were settled.
-        on_returned: Called in the sender's thread without the lock, after batches were put back.
+        wake_others: Called in the sender's thread without the lock, when there is something for the others to see.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Sender:
         lock: AbstractContextManager[object],
         *,
         on_settled: Callable[[], None],
-        on_returned: Callable[[], None],
+        wake_others: Callable[[], None],
     ) -> None:
         self.stats = {host: HostStats() for host in hosts}
         # The context was made when the options were: one reading of the files for all connections.
@@ -78,7 +78,7 @@ class Sender:
         self._backlog = backlog
         self._lock = lock
         self._on_settled = on_settled
-        self._on_returned = on_returned
+        self._wake_others = wake_others
         self._backoff = Backoff(options.backoff_init, options.backoff_max)
         self._turn = 0
         self._client: Client | None = None
@@ -200,6 +200,8 @@ class Sender:
                 self._backlog.ack(batch, count)
             self._leased = [batch for batch in self._leased if self._backlog.is_leased(batch)]
             self._on_settled()
+        if self._deadline is not None:
+            self._wake_others()  # they wait for what is in flight here, to end
         self._backoff.reset()
         self.last_ack = time()
         self._note(host, acked=self.stats[host].acked + sum(count for _, count in acked))
@@ -217,7 +219,7 @@ class Sender:
                 # Only the oldest window was being worked on, so only that one can be what the peer refused.
                 self._backlog.put_back(batch, refused=refused and untouched and batch is leased[0])
             self._on_settled()  # one of them may be dead
-        self._on_returned()
+        self._wake_others()
 
     def _all_settled(self) -> bool:
         with self._lock:

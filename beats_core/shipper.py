@@ -2,7 +2,8 @@
 
 `put` runs in the application's threads and takes no lock. One intake thread moves what the inbox holds into the
 backlog; one sender thread per connection delivers from there. `_lock` guards the backlog and the flush requests,
-and is held for moments, never during I/O; `_starting` lets one thread start the others and is never waited for.
+and is held for moments, never during I/O; `_starting` lets one thread start the others and is never waited for;
+`_closing` lets one thread close.
 
 Threads begin with the first `put` in a process, also in a forked child, which begins with nothing: what the
 parent accepted, the parent delivers. Where no thread can be started (CPython 3.12 refuses while it exits),
@@ -20,9 +21,7 @@ import weakref
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from enum import Enum
 from itertools import count
-from queue import Empty, SimpleQueue
 from time import monotonic
 from types import TracebackType
 from typing import Self, Unpack
@@ -30,7 +29,8 @@ from typing import Self, Unpack
 from beats_core.backlog import Backlog
 from beats_core.encoding import encode_event
 from beats_core.errors import EventTooLarge
-from beats_core.inbox import Inbox
+from beats_core.inbox import Inbox, Refusals
+from beats_core.intake import Flush, Intake, Word
 from beats_core.options import Options, OptionValues
 from beats_core.sender import Sender
 from beats_core.stats import Stats
@@ -41,9 +41,7 @@ Event = Mapping[str, object] | str | bytes
 
 _VERSION = "0.1.0"
 _RETRY_START = 1.0  # seconds after no thread could be started
-_REPORT_PAUSE = 10.0  # seconds between two reports of refused events
 _GRACE = 0.5  # seconds a thread may take beyond its deadline to notice it
-_REFUSALS = ("full", "too_large", "invalid", "failed", "closed")
 
 
 class Shipper:
@@ -76,21 +74,24 @@ class Shipper:
 
     def _begin(self) -> None:
         """Start from nothing: at construction, and in a child after fork."""
-        self._inbox: Inbox[_Flush | _Word] = Inbox(self.options.queue_mem_bytes)
+        self._inbox: Inbox[Flush | Word] = Inbox(self.options.queue_mem_bytes)
+        self._refusals = Refusals()
         self._backlog = Backlog(self.options.bulk_max_size, self.options.bulk_max_bytes, self.options.flush_interval)
         self._lock = threading.RLock()
         self._starting = threading.Lock()
         self._closing = threading.RLock()
-        self._flushes: list[_Flush] = []
+        self._intake = Intake(
+            self._inbox,
+            self._backlog,
+            self._lock,
+            refusals=self._refusals,
+            gather_time=self.options.flush_interval,
+            wake_senders=self._wake_senders,
+        )
         self._senders: list[Sender] = []
         self._threads: list[threading.Thread] = []
         self._started = False
         self._start_again_at = 0.0
-        self._released = 0, 0  # events and bytes whose room in the inbox was given free
-        self._refused = dict.fromkeys(_REFUSALS, 0)
-        self._refusals_told = 0
-        self._report_again_at = 0.0
-        self._refusing = False
         # Unique per process: 12 random bytes, then a count.
         self._ids = map(f"{urlsafe_b64encode(os.urandom(12)).decode()}{{:x}}".format, count())
         self._metadata = {"beat": self.options.index, "type": "_doc", "version": _VERSION}
@@ -175,7 +176,7 @@ class Shipper:
         """
         deadline = monotonic() + (self.options.shutdown_timeout if timeout is None else timeout)
         if self._threads:
-            request = _Flush()
+            request = Flush()
             self._inbox.mark(request)
             return request.wait(deadline - monotonic())
         self._deliver_here(deadline)
@@ -195,7 +196,7 @@ class Shipper:
         self._closed = True
         with self._closing:
             if self._threads:
-                self._inbox.mark(_STOP)
+                self._inbox.mark(Word.STOP)
                 self._join(self._threads[:1], deadline)
                 for sender in self._senders:
                     sender.stop(deadline)
@@ -212,7 +213,7 @@ class Shipper:
         with self._lock:
             backlog = self._backlog
             inbox = len(self._inbox)
-            dropped = {reason: number for reason, number in self._refused.items() if number}
+            dropped = {reason: number for reason, number in self._refusals.counts.items() if number}
             return Stats(
                 accepted=backlog.appended + inbox,
                 acked=backlog.acked,
@@ -241,10 +242,8 @@ class Shipper:
         return {"@timestamp": _now(), **event, "@metadata": metadata}
 
     def _refuse(self, reason: str) -> bool:
-        self._refused[reason] += 1  # no call between reading and writing: no other thread comes between
-        if self._started and not self._refusing:
-            self._refusing = True
-            self._inbox.mark(_Word.REFUSING)
+        if self._refusals.add(reason):
+            self._inbox.mark(Word.REFUSING)
         return False
 
     def _start(self) -> None:
@@ -255,7 +254,7 @@ class Shipper:
             if self._started or self._closed:
                 return
             self._open_senders()
-            bodies = [self._take_in, *(sender.run for sender in self._senders)]
+            bodies = [self._intake.run, *(sender.run for sender in self._senders)]
             threads = [threading.Thread(target=body, name="beats-shipper", daemon=True) for body in bodies]
             for thread in reversed(threads):  # intake last: it is what makes the others work
                 thread.start()
@@ -279,90 +278,22 @@ class Shipper:
                 self.options,
                 self._backlog,
                 self._lock,
-                on_settled=self._settled,
-                on_returned=self._wake_senders,
+                on_settled=self._intake.settle,
+                wake_others=self._wake_senders,
             )
             for group in groups
         ]
 
-    def _take_in(self) -> None:
-        """Move events from the inbox to the backlog; the body of the intake thread."""
-        while self._move(self._inbox.wait()):
-            # With everything settled the next event is to leave at once; else a window fills until the ack.
-            self._inbox.gather(self._is_busy, self.options.flush_interval)
-
-    def _move(self, items: list[bytes | _Flush | _Word]) -> bool:
-        """Hand what was drained to the backlog and the senders; False when the shipper closes."""
-        payloads = [item for item in items if type(item) is bytes]
-        words = [item for item in items if type(item) is not bytes] if len(payloads) < len(items) else []
-        closing = _STOP in words
-        with self._lock:
-            idle = not self._backlog.pending
-            if payloads:
-                self._backlog.append(payloads, monotonic())
-            for word in words:
-                if isinstance(word, _Flush):
-                    word.until = self._backlog.appended
-                    self._flushes.append(word)
-            if words:
-                self._backlog.hurry()
-                self._settled()
-            due = self._backlog.wait_time(monotonic()) == 0
-        if due or idle:
-            self._wake_senders()
-        self._report_refusals()
-        return not closing
-
-    def _is_busy(self) -> bool:
-        with self._lock:
-            return self._backlog.settled < self._backlog.appended
-
-    def _settled(self) -> None:
-        """Give room in the inbox free and answer flushes. The caller holds the lock."""
-        backlog = self._backlog
-        events, size = self._released
-        self._released = backlog.settled, backlog.settled_bytes
-        self._inbox.settled(self._released[0] - events, self._released[1] - size)
-        if self._flushes:
-            until = backlog.settled_until
-            for request in self._flushes:
-                if request.until <= until:
-                    request.answer(True)
-            self._flushes = [request for request in self._flushes if request.until > until]
-        if not backlog.in_flight:
-            self._inbox.kick()
-            if self._closed:
-                self._wake_senders()
-
     def _wake_senders(self) -> None:
         for sender in self._senders:
             sender.wake()
-
-    def _report_refusals(self) -> None:
-        """Say once that events are refused, and once that they no longer are; each at most every ten seconds."""
-        now = monotonic()
-        if not self._refusing or now < self._report_again_at:
-            return
-        refused = sum(self._refused.values())
-        reasons = ", ".join(f"{reason} {number}" for reason, number in self._refused.items() if number)
-        if not self._refusals_told:
-            _logger.warning("events are refused: %s so far", reasons)
-        elif refused > self._refusals_told:
-            self._refusals_told = refused
-            return
-        else:
-            _logger.warning("events are accepted again; refused in all: %s", reasons)
-            self._refusing = False
-            refused = 0
-        self._refusals_told = refused
-        self._report_again_at = now + _REPORT_PAUSE
 
     def _deliver_here(self, deadline: float) -> None:
         """Deliver what was accepted in the calling thread: there is no other."""
         if not len(self._inbox) and not self._backlog.pending:
             return
         self._open_senders()
-        self._move(self._inbox.drain())
+        self._intake.move(self._inbox.drain())
         for sender in self._senders:
             sender.stop(deadline)
             sender.run()
@@ -374,15 +305,7 @@ class Shipper:
 
     def _drop_rest(self, threads: list[threading.Thread]) -> None:
         """Count what is left as lost, and let go of everything."""
-        late = [item for item in self._inbox.drain() if isinstance(item, bytes)]
-        with self._lock:
-            if late:
-                self._backlog.append(late, monotonic())
-            for request in self._flushes:
-                request.answer(False)
-            self._flushes = []
-            lost = self._backlog.drop_all("shutdown")
-            self._settled()
+        lost = self._intake.end()
         if not any(thread.is_alive() for thread in threads):  # else it still needs its descriptors
             for sender in self._senders:
                 sender.close()
@@ -398,32 +321,6 @@ class Shipper:
             sender.abandon()
         self._begin()
 
-
-class _Flush:
-    """A request to be told when everything before it is settled."""
-
-    def __init__(self) -> None:
-        self.until = 0
-        self._answers: SimpleQueue[bool] = SimpleQueue()
-
-    def answer(self, settled: bool) -> None:  # noqa: FBT001 - the one thing it says
-        self._answers.put(settled)
-
-    def wait(self, at_most: float) -> bool:
-        try:
-            return self._answers.get(timeout=max(0.0, at_most))
-        except Empty:
-            return False
-
-
-class _Word(Enum):
-    """What else is said to the intake thread."""
-
-    STOP = "stop"
-    REFUSING = "refusing"
-
-
-_STOP = _Word.STOP
 
 _shippers: weakref.WeakSet[Shipper] = weakref.WeakSet()
 _shared: dict[Options, Shipper] = {}
