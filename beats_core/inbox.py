@@ -2,8 +2,8 @@
 
 `put` is on the application's path. It takes no lock and wakes nobody but a reader that is blocked for want of
 events; `queue.SimpleQueue` is the one hand-off that survives a log call from a finaliser or a signal handler in
-the middle of another one. The gauge of bytes is two plain integers: `_accepted` is written by the threads that
-put, `_settled` by ours. No call stands between reading and writing them, and CPython switches threads at calls.
+the middle of another one. The gauges are plain integers: `accepted` and `_accepted` are written by the threads
+that put, `_settled` by ours. No call stands between reading and writing one, and CPython switches threads at calls.
 """
 
 from __future__ import annotations
@@ -37,14 +37,11 @@ class Inbox(Generic[Marker]):
         self._max_bytes_of_ordinary = max_bytes - max_bytes * RESERVE // 100
         self._events: SimpleQueue[bytes | Marker] = SimpleQueue()
         self._kicks: SimpleQueue[None] = SimpleQueue()
-        self._accepted = 0
+        self.accepted = 0  # events, ever
+        self._accepted = 0  # their bytes
         self._settled = 0
         self._kick_at = KICK_BYTES
         self._gathering = False
-
-    def __len__(self) -> int:
-        """Return about how many events and markers are waiting."""
-        return self._events.qsize()
 
     @property
     def waiting_bytes(self) -> int:
@@ -57,6 +54,7 @@ class Inbox(Generic[Marker]):
         if accepted - self._settled > (self._max_bytes if level >= IMPORTANT else self._max_bytes_of_ordinary):
             return False
         self._accepted = accepted
+        self.accepted += 1
         self._events.put(payload)
         if accepted > self._kick_at:
             self._kick_at = accepted + self._max_bytes  # once: the reader sets it anew

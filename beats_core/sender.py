@@ -146,8 +146,10 @@ class Sender:
         (host,) = target.hosts
         acked_before = self.stats[host].acked
         self._client = client = Client(options=target)
+        connected = False
         try:
             client.connect(None if self._deadline is None else max(0.01, self._deadline - monotonic()))
+            connected = True
             self._note(host, connected=True, connections=self.stats[host].connections + 1)
             self._drive(client, host)
             self._note(host, connected=False)
@@ -156,10 +158,12 @@ class Sender:
         except ConnectionLost as lost:
             self._note(host, connected=False, error=lost.reason)
             worked = self.stats[host].acked > acked_before
+            idle = connected and not len(lost.unacked)  # the receiver closed a line that had nothing to do
             self._report_loss(host, lost, worked=worked)
             self._give_back(refused=_is_refusal(lost))
         if worked:
             self._turn = 0
+        if worked or idle:
             return
         self._turn += 1
         if self._turn % len(self._targets) == 0:

@@ -196,31 +196,28 @@ class Shipper:
         self._closed = True
         with self._closing:
             if self._threads:
-                self._inbox.mark(Word.STOP)
-                self._join(self._threads[:1], deadline)
-                for sender in self._senders:
-                    sender.stop(deadline)
-                self._join(self._threads[1:], deadline)
+                self._end_threads(deadline)
             else:
                 self._deliver_here(deadline)
-            threads = self._threads
-            self._threads = []
-            self._drop_rest(threads)
+            lost = self._intake.end()
+            self._close_senders()
+        if lost:
+            _logger.warning("%d events were not acknowledged before the end and are lost", lost)
         return self.stats()
 
     def stats(self) -> Stats:
         """Return a snapshot. Any thread."""
         with self._lock:
             backlog = self._backlog
-            inbox = len(self._inbox)
+            accepted = self._inbox.accepted
             dropped = {reason: number for reason, number in self._refusals.counts.items() if number}
             return Stats(
-                accepted=backlog.appended + inbox,
+                accepted=accepted,
                 acked=backlog.acked,
                 resent=backlog.resent,
                 dropped=dropped | dict(backlog.dropped),
                 dead=backlog.dead,
-                inbox=inbox,
+                inbox=accepted - backlog.appended,
                 pending=backlog.pending,
                 in_flight=backlog.in_flight,
                 waiting_bytes=self._inbox.waiting_bytes,
@@ -231,7 +228,7 @@ class Shipper:
 
     def _dress(self, event: Event) -> Event:
         """Return a mapping with `@timestamp` and `@metadata`; ready JSON as it is."""
-        if not isinstance(event, Mapping):
+        if type(event) is not dict and not isinstance(event, Mapping):
             return event
         metadata: dict[str, object] = {**self._metadata, "_id": next(self._ids)}
         own = event.get("@metadata")
@@ -254,15 +251,16 @@ class Shipper:
             if self._started or self._closed:
                 return
             self._open_senders()
-            bodies = [self._intake.run, *(sender.run for sender in self._senders)]
-            threads = [threading.Thread(target=body, name="beats-shipper", daemon=True) for body in bodies]
-            for thread in reversed(threads):  # intake last: it is what makes the others work
+            for body in (self._intake.run, *(sender.run for sender in self._senders)):
+                thread = threading.Thread(target=body, name="beats-shipper", daemon=True)
                 thread.start()
-            self._threads = threads
+                self._threads.append(thread)
             self._started = True
             _finish_with_multiprocessing()
         except RuntimeError as error:
             self._start_again_at = monotonic() + _RETRY_START
+            self._end_threads(monotonic())
+            self._senders = []
             _logger.warning("no thread can be started, events wait for flush() or close(): %s", error)
         finally:
             self._starting.release()
@@ -290,7 +288,7 @@ class Shipper:
 
     def _deliver_here(self, deadline: float) -> None:
         """Deliver what was accepted in the calling thread: there is no other."""
-        if not len(self._inbox) and not self._backlog.pending:
+        if self._inbox.accepted == self._backlog.settled:
             return
         self._open_senders()
         self._intake.move(self._inbox.drain())
@@ -298,19 +296,21 @@ class Shipper:
             sender.stop(deadline)
             sender.run()
 
-    def _join(self, threads: list[threading.Thread], deadline: float) -> None:
-        for thread in threads:
-            if thread is not threading.current_thread():
-                thread.join(max(0.0, deadline - monotonic()) + _GRACE)
+    def _end_threads(self, deadline: float) -> None:
+        """Have the intake thread finish, then the senders, by `deadline`; one that is stuck is left to the daemons."""
+        self._inbox.mark(Word.STOP)
+        _join(self._threads[:1], deadline)
+        for sender in self._senders:
+            sender.stop(deadline)
+        _join(self._threads[1:], deadline)
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        if not self._threads:
+            self._close_senders()
 
-    def _drop_rest(self, threads: list[threading.Thread]) -> None:
-        """Count what is left as lost, and let go of everything."""
-        lost = self._intake.end()
-        if not any(thread.is_alive() for thread in threads):  # else it still needs its descriptors
+    def _close_senders(self) -> None:
+        if not self._threads:  # else one still needs its descriptors
             for sender in self._senders:
                 sender.close()
-        if lost:
-            _logger.warning("%d events were not acknowledged before the end and are lost", lost)
 
     def begin_anew(self) -> None:
         """Forget everything, in a child after fork: the parent delivers what it accepted, on its own connections.
@@ -325,6 +325,12 @@ class Shipper:
 _shippers: weakref.WeakSet[Shipper] = weakref.WeakSet()
 _shared: dict[Options, Shipper] = {}
 _shared_lock = threading.Lock()
+
+
+def _join(threads: list[threading.Thread], deadline: float) -> None:
+    for thread in threads:
+        if thread is not threading.current_thread():
+            thread.join(max(0.0, deadline - monotonic()) + _GRACE)
 
 
 def _now() -> str:
