@@ -83,6 +83,7 @@ class Sender:
         self._turn = 0
         self._client: Client | None = None
         self._leased: list[Batch] = []
+        self.last_ack: float | None = None  # by the wall clock
         self._in_trouble = False
         self._deadline: float | None = None  # monotonic; set by `stop`
         self._asleep = False
