@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from beats_core.async_client import AsyncClient
 from beats_core.client import Client
 from beats_core.encoding import encode_event
 from beats_core.errors import (
@@ -23,6 +24,7 @@ from beats_core.stats import HostStats, Stats
 
 __all__ = [
     "AckTimeout",
+    "AsyncClient",
     "Batch",
     "BeatsError",
     "Client",

@@ -10,8 +10,9 @@ This room has no clock, lock or I/O: the caller holds the lock and knows the tim
 
 Poison. A window that the receiver answers three times running by closing the connection, acknowledging
 nothing of it, is halved until a single event is left. That event is suspect: it is set aside until the
-receiver has acknowledged something else, and if it is refused again it is dead. The detour tells a poisonous
-event from a receiver, or a load balancer before it, that closes every connection: an outage kills no event.
+receiver has acknowledged something else, and tried again; when it was refused three more times, each time after
+something else had been acknowledged, it is dead. The detour tells a poisonous event from a receiver, or a load
+balancer before it, that closes every connection: an outage kills no event, nor does a receiver that flaps.
 """
 
 from __future__ import annotations
@@ -55,12 +56,12 @@ class Backlog:
         self._flush_interval = flush_interval
         self._filling: list[bytes] = []
         self._filling_bytes = 0
-        self._filling_since = 0.0
+        self._filling_due = 0.0
         self._full: deque[Batch] = deque()
         self._returned: list[Batch] = []  # by ordinal
         self._leases: dict[int, Batch] = {}  # what is left of each lease, by the ordinal of the leased batch
         self._refusals: dict[int, int] = {}
-        self._suspects: dict[int, int] = {}  # the ordinal of a suspect, and `acked` when it became one
+        self._suspects: dict[int, int] = {}  # the ordinal of a suspect, and `acked` when it was last held against it
         self._aside: dict[int, Batch] = {}  # suspects that wait for their trial
 
     @property
@@ -92,7 +93,7 @@ class Backlog:
     def append(self, payloads: Sequence[bytes], now: float) -> None:
         """Take over events, oldest first."""
         if not self._filling:
-            self._filling_since = now
+            self._filling_due = now + self._flush_interval
         size = sum(map(len, payloads))
         self.appended += len(payloads)
         self.appended_bytes += size
@@ -109,7 +110,7 @@ class Backlog:
             rest = Batch(())
         self._filling = list(rest.payloads)
         self._filling_bytes = rest.size
-        self._filling_since = now
+        self._filling_due = now + self._flush_interval
 
     def take(self, now: float) -> Batch | None:
         """Lease what is due, or None: returned batches first, then full ones, then what is there.
@@ -123,7 +124,7 @@ class Backlog:
             batch = self._returned.pop(0)
         elif self._full:
             batch = self._full.popleft()
-        elif self._filling and (not self._leases or now - self._filling_since >= self._flush_interval):
+        elif self._filling and (not self._leases or now >= self._filling_due):
             batch = self._close_filling()
         else:
             return None
@@ -136,7 +137,7 @@ class Backlog:
             return 0.0
         if not self._filling:
             return None
-        return max(0.0, self._filling_since + self._flush_interval - now) if self._leases else 0.0
+        return max(0.0, self._filling_due - now) if self._leases else 0.0
 
     def ack(self, batch: Batch, count: int) -> None:
         """Settle the oldest `count` events that are left of a leased batch.
@@ -187,9 +188,9 @@ class Backlog:
         if left.first in self._suspects:
             self._judge(left, refused=refused)
             return
-        refusals = self._refusals.pop(batch.first, 0) + 1 if refused else 0
-        if refusals < REFUSALS:
-            if refusals:
+        refusals = self._refusals.pop(batch.first, 0) + 1
+        if not refused or refusals < REFUSALS:
+            if refused:
                 self._refusals[left.first] = refusals
             insort(self._returned, left, key=_ordinal)
         elif len(left) > 1:
@@ -223,14 +224,18 @@ class Backlog:
         return batch
 
     def _judge(self, suspect: Batch, *, refused: bool) -> None:
-        """Declare a suspect dead that was refused though others were accepted meanwhile; else set it aside again."""
-        if refused and self._suspects[suspect.first] < self.acked:
-            del self._suspects[suspect.first]
+        """Count a refusal against a suspect if others were accepted meanwhile; set it aside again, or it is dead."""
+        first = suspect.first
+        if refused and self._suspects[first] < self.acked:
+            self._suspects[first] = self.acked
+            self._refusals[first] = self._refusals.get(first, 0) + 1
+        if self._refusals.get(first) == REFUSALS:
+            del self._suspects[first], self._refusals[first]
             self.dead += 1
             self.dead_letters.append(suspect.payloads[0])
             self.settled_bytes += suspect.size
         else:
-            self._aside[suspect.first] = suspect
+            self._aside[first] = suspect
 
     def _suspect_to_try(self) -> int | None:
         """Return a suspect to try now: others were accepted since, or there is nothing else to do."""

@@ -1,4 +1,7 @@
-"""The blocking driver: one socket, one ClientProtocol. It never retries, and what is acked only the protocol knows."""
+"""The blocking driver: one socket, one ClientProtocol. It never retries, and what is acked only the protocol knows.
+
+`Driver` is what it shares with the asyncio driver: everything that needs no I/O.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from types import TracebackType
 from typing import NoReturn, Self, Unpack
 
 from beats_core.encoding import encode_events
-from beats_core.errors import AckTimeout, ConnectionLost, Stalled
+from beats_core.errors import ConnectionLost
 from beats_core.frames import Batch
 from beats_core.hosts import failure_reason
 from beats_core.options import Options, OptionValues
@@ -22,11 +25,86 @@ Event = Mapping[str, object] | str | bytes
 Events = Batch | Iterable[Event]
 
 RECEIVE_BYTES = 64 << 10
-# A TLS socket writes a buffer whole or fails; slices let the time-out measure progress instead of size.
-_SLICE_BYTES = 64 << 10
+# What writes a buffer whole or fails is given slices, so that the time-out measures progress instead of size.
+SLICE_BYTES = 64 << 10
 
 
-class Client:
+class Driver:
+    """What both clients are without I/O: the options, the state of the line, and what there is to say about its end."""
+
+    def __init__(
+        self,
+        hosts: Sequence[str] | str = "localhost:5044",
+        *,
+        options: Options | None = None,
+        **values: Unpack[OptionValues],
+    ) -> None:
+        self._options = options or Options(hosts=hosts, **values)
+        self._protocol = ClientProtocol(self._options.compression_level)
+        self._patience = Patience(self._options.timeout, self._options.stall_timeout)
+        self._closed = False
+
+    @property
+    def in_flight(self) -> int:
+        """How many windows are sent and not fully acknowledged."""
+        return self._protocol.in_flight
+
+    @property
+    def unacked(self) -> Batch:
+        """The events that are sent and not acknowledged, oldest first."""
+        return self._protocol.unacked
+
+    @property
+    def slow(self) -> bool:
+        """True while the peer works on a window so long that it sends keep-alives: better post no further one."""
+        return self._protocol.slow
+
+    @property
+    def ack_due(self) -> float | None:
+        """Seconds until `read_acks` gives the peer up, or has something to tell; None while nothing is in flight."""
+        return self._patience.left(self._protocol, monotonic())
+
+    def _batch(self, events: Events) -> Batch:
+        if isinstance(events, Batch):
+            return events
+        return Batch(encode_events(events, self._options.max_event_bytes))
+
+    def _window(self, events: Events) -> Batch:
+        batch = self._batch(events)
+        if len(batch) > self._options.bulk_max_size:
+            raise ValueError(f"{len(batch)} events in one window, bulk_max_size is {self._options.bulk_max_size}")
+        return batch
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RuntimeError("the client is closed; connect() opens it again")
+
+    def _lose_closed(self, also: Batch | None = None) -> NoReturn:
+        """Lose a line whose protocol is closed."""
+        error = self._protocol.error
+        self._lose(ConnectionLost, str(error) if error else "the peer closed the connection", error, also)
+
+    def _lose(
+        self, kind: type[ConnectionLost], reason: str, cause: BaseException | None = None, also: Batch | None = None
+    ) -> NoReturn:
+        unacked = self._protocol.unacked
+        if also is not None:
+            unacked = Batch([*unacked.payloads, *also.payloads])
+        self._drop_line()
+        raise kind(reason, unacked) from cause
+
+    def _drop_line(self) -> None:
+        """Forget the line and what was in flight on it."""
+        self._protocol = ClientProtocol(self._options.compression_level)
+
+
+def unsent(lost: ConnectionLost, waiting: Iterable[Batch]) -> ConnectionLost:
+    """Return the same loss with the batches that were never sent added to what is to be sent again."""
+    rest = [*lost.unacked.payloads, *(payload for batch in waiting for payload in batch.payloads)]
+    return type(lost)(lost.reason, Batch(rest))
+
+
+class Client(Driver):
     """One connection to one receiver: the first of `hosts` that can be reached. One thread at a time.
 
     It connects when it is entered or first used, and again at the next use after a ConnectionLost.
@@ -47,12 +125,10 @@ class Client:
         options: Options | None = None,
         **values: Unpack[OptionValues],
     ) -> None:
-        self._options = options or Options(hosts=hosts, **values)
-        self._protocol = ClientProtocol(self._options.compression_level)
-        self._patience = Patience(self._options.timeout, self._options.stall_timeout)
+        super().__init__(hosts, options=options, **values)
         self._socket: socket.socket | None = None
-        self._write_failure: tuple[str, OSError] | None = None
-        self._closed = False
+        self._write_failure: tuple[str, BaseException] | None = None
+        self._overheard = b""  # what the peer said while it was written to
 
     def __enter__(self) -> Self:
         """Connect."""
@@ -64,24 +140,9 @@ class Client:
         self.close()
 
     @property
-    def in_flight(self) -> int:
-        """How many windows are sent and not fully acknowledged."""
-        return self._protocol.in_flight
-
-    @property
-    def unacked(self) -> Batch:
-        """The events that are sent and not acknowledged, oldest first."""
-        return self._protocol.unacked
-
-    @property
-    def slow(self) -> bool:
-        """True while the peer works on a window so long that it sends keep-alives: better post no further one."""
-        return self._protocol.slow
-
-    @property
     def ack_due(self) -> float | None:
-        """Seconds until `read_acks` gives the peer up; None while nothing is in flight."""
-        return self._patience.left(self._protocol, monotonic())
+        """Seconds until `read_acks` gives the peer up, or has something to tell; None while nothing is in flight."""
+        return 0.0 if self._write_failure or self._overheard else super().ack_due
 
     def fileno(self) -> int:
         """Return the socket's descriptor, readable when there is something for `read_acks`; -1 without a line."""
@@ -147,8 +208,7 @@ class Client:
                     self._post(waiting.popleft())
                 self.read_acks()
         except ConnectionLost as lost:
-            rest = [*lost.unacked.payloads, *(payload for later in waiting for payload in later.payloads)]
-            raise type(lost)(lost.reason, Batch(rest)) from lost.__cause__
+            raise unsent(lost, waiting) from lost.__cause__
         return len(batch)
 
     def post(self, events: Events) -> int:
@@ -159,9 +219,7 @@ class Client:
             ValueError: More than `bulk_max_size` events.
             EventTooLarge: One is; nothing was sent.
         """
-        batch = self._batch(events)
-        if len(batch) > self._options.bulk_max_size:
-            raise ValueError(f"{len(batch)} events in one window, bulk_max_size is {self._options.bulk_max_size}")
+        batch = self._window(events)
         if len(batch):
             self._post(batch)
         return len(batch)
@@ -194,28 +252,24 @@ class Client:
                 return []
             acked = self._protocol.receive_data(data)
             self._patience.heard(monotonic(), progress=bool(acked))
-        if (
-            self._protocol.closed and not acked
-        ):  # else the caller first learns what was acked, and this at the next call
-            error = self._protocol.error
-            self._lose(ConnectionLost, str(error) if error else "the peer closed the connection", error)
+        # With acks, the caller learns of them first, and of the end at the next call.
+        if self._protocol.closed and not acked:
+            self._lose_closed()
         return acked
 
-    def _batch(self, events: Events) -> Batch:
-        if isinstance(events, Batch):
-            return events
-        return Batch(encode_events(events, self._options.max_event_bytes))
-
     def _post(self, batch: Batch) -> None:
-        if self._closed:
-            raise RuntimeError("the client is closed; connect() opens it again")
+        self._check_open()
         if not self.in_flight:
             self._prepare_line(batch)
             self._patience.restart(monotonic())
-        if self._protocol.closed or self._write_failure:
-            self._lose(ConnectionLost, "the connection ended", self._protocol.error, batch)
+        if self._protocol.closed:
+            self._lose_closed(batch)
+        if self._write_failure:
+            self._lose(ConnectionLost, *self._write_failure, batch)
         self._protocol.send(batch)
+        began = monotonic()
         self._write(self._protocol.data_to_send())
+        self._patience.excuse(began, monotonic())
 
     def _prepare_line(self, batch: Batch) -> None:
         """Have a line that is not known to be dead: Logstash resets one that was idle for a minute."""
@@ -247,18 +301,41 @@ class Client:
         """Write a window. A failure shows at the next read: first come the acks that the peer sent before."""
         assert self._socket is not None  # noqa: S101 - _prepare_line has seen to it
         view = memoryview(data)
-        slice_bytes = _SLICE_BYTES if isinstance(self._socket, ssl.SSLSocket) else len(view)
+        slice_bytes = SLICE_BYTES if isinstance(self._socket, ssl.SSLSocket) else len(view)
         try:
-            self._socket.settimeout(self._options.timeout)
             while view:
-                view = view[self._socket.send(view[:slice_bytes]) :]
+                self._socket.settimeout(self._options.timeout)
+                try:
+                    view = view[self._socket.send(view[:slice_bytes]) :]
+                except TimeoutError:
+                    if not self._overhear(self._socket):
+                        raise
         except TimeoutError as error:
             self._write_failure = f"the peer took no bytes for {self._options.timeout:g} seconds", error
         except OSError as error:
             self._write_failure = failure_reason(error), error
+        except BaseException as error:  # a signal's: the peer has half a window, which nothing may follow
+            self._write_failure = "writing was interrupted", error
+            raise
+
+    def _overhear(self, line: socket.socket) -> bool:
+        """Tell whether a peer that takes no bytes is alive: go-lumber reads no further while its consumer works."""
+        line.settimeout(0)
+        try:
+            data = line.recv(RECEIVE_BYTES)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return False
+        self._overheard += data
+        now = monotonic()
+        if data:
+            self._patience.heard(now, progress=False)
+        return bool(data) and self._patience.verdict(self._protocol, now) is None
 
     def _receive(self, line: socket.socket, at_most: float | None) -> bytes | None:
         """Return what the peer sent, b"" at its end, or None if that is nothing in time."""
+        if self._overheard:
+            data, self._overheard = self._overheard, b""
+            return data
         left = self._patience.left(self._protocol, monotonic())
         patience = [seconds for seconds in (at_most, left) if seconds is not None]
         try:
@@ -275,28 +352,16 @@ class Client:
     def _judge_silence(self) -> None:
         if self._write_failure:
             self._lose(ConnectionLost, *self._write_failure)
-        now = monotonic()
-        left = self._patience.left(self._protocol, now)
-        if left is None or left > 0:
-            return
-        if self._patience.stalled(now):
-            self._lose(Stalled, f"keep-alives, but no acknowledgement for {self._options.stall_timeout:g} seconds")
-        self._lose(AckTimeout, f"the peer was silent for {self._options.timeout:g} seconds")
-
-    def _lose(
-        self, kind: type[ConnectionLost], reason: str, cause: BaseException | None = None, also: Batch | None = None
-    ) -> NoReturn:
-        unacked = self._protocol.unacked
-        if also is not None:
-            unacked = Batch([*unacked.payloads, *also.payloads])
-        self._drop_line()
-        raise kind(reason, unacked) from cause
+        verdict = self._patience.verdict(self._protocol, monotonic())
+        if verdict:
+            self._lose(*verdict)
 
     def _drop_line(self) -> None:
         """Shut the connection down and forget it. No TLS farewell: it can block, and only acks decide anything."""
         line, self._socket = self._socket, None
         self._write_failure = None
-        self._protocol = ClientProtocol(self._options.compression_level)
+        self._overheard = b""
+        super()._drop_line()
         if line is not None:
             with suppress(OSError):  # the peer was faster
                 line.shutdown(socket.SHUT_RDWR)

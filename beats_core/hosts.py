@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import ssl
 from typing import NamedTuple
 
@@ -61,4 +63,8 @@ def failure_reason(error: OSError) -> str:
         return f"TLS failed: {error.reason or error}"
     if isinstance(error, TimeoutError):
         return "timed out"
+    if isinstance(error, ConnectionResetError) and not error.args:  # asyncio's, during a TLS handshake
+        return failure_reason(ssl.SSLEOFError())
+    if error.errno and not isinstance(error, socket.gaierror):
+        return os.strerror(error.errno).lower()  # asyncio's own text repeats the address
     return (error.strerror or str(error) or type(error).__name__).lower()

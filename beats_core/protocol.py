@@ -23,7 +23,7 @@ from typing import Any
 
 import msgspec
 
-from beats_core.errors import ProtocolError
+from beats_core.errors import AckTimeout, ConnectionLost, ProtocolError, Stalled
 from beats_core.frames import (
     MAX_FRAME_BYTES,
     MAX_INFLATED_BYTES,
@@ -183,6 +183,11 @@ class Patience:
         if progress:
             self._progress = now
 
+    def excuse(self, since: float, now: float) -> None:
+        """Do not count the time since `since`: the peer was taking bytes."""
+        self._heard = min(now, self._heard + now - since)
+        self._progress = min(now, self._progress + now - since)
+
     def left(self, protocol: ClientProtocol, now: float) -> float | None:
         """Return the seconds until the peer has kept us waiting for too long (then <= 0); None is for ever."""
         if not protocol.in_flight:
@@ -192,9 +197,14 @@ class Patience:
             left.append(self._heard + self.timeout - now)
         return min(left, default=None)
 
-    def stalled(self, now: float) -> bool:
-        """Tell whether it was keep-alives without progress, rather than silence, that took too long."""
-        return self._heard + self.timeout > now
+    def verdict(self, protocol: ClientProtocol, now: float) -> tuple[type[ConnectionLost], str] | None:
+        """Return why the peer is given up, as the error to raise and its reason; None while it is not."""
+        left = self.left(protocol, now)
+        if left is None or left > 0:
+            return None
+        if protocol.silence_expected or self._heard + self.timeout > now:
+            return Stalled, f"keep-alives, but no acknowledgement for {self.stall_timeout:g} seconds"
+        return AckTimeout, f"the peer was silent for {self.timeout:g} seconds"
 
 
 class ReceivedWindow:

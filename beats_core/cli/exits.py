@@ -1,0 +1,39 @@
+"""How the commands end: the exit codes, which are those of sysexits.h where it has one, and what leads to which."""
+
+from __future__ import annotations
+
+import ssl
+
+from beats_core.errors import ConnectionLost, ProtocolError
+
+OK = 0
+FAILED = 1
+UNAVAILABLE = 69
+PROTOCOL = 76
+NOT_TRUSTED = 77
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+HELP = """
+\b
+Exit codes:
+  0    all went well                        76   the peer does not speak Beats
+  1    failed, a bad line for example       77   a TLS certificate was not accepted
+  2    wrong usage                          130  interrupted
+  69   nobody to reach, or nobody acknowledged
+"""
+
+# What OpenSSL calls the alerts by which a receiver refuses our certificate, or that we have none.
+_REFUSALS = ("CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED")
+
+
+def exit_code(lost: ConnectionLost) -> int:
+    """Return the code for a line that could not be made, or was lost for good."""
+    cause = lost.__cause__
+    if isinstance(cause, ProtocolError):
+        return PROTOCOL
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return NOT_TRUSTED
+    if isinstance(cause, ssl.SSLError):
+        refused = any(word in (cause.reason or "") for word in _REFUSALS)
+        return NOT_TRUSTED if refused else PROTOCOL  # the rest is TLS meeting plain TCP
+    return UNAVAILABLE
