@@ -267,7 +267,7 @@ class _Line(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._socket = transport.get_extra_info("socket")
-        self._transport.set_write_buffer_limits(high=0)
+        self._transport.set_write_buffer_limits(high=1, low=0)  # a TLS transport pauses for ever at a limit of 0
 
     def data_received(self, data: bytes) -> None:
         self.received += data
@@ -311,7 +311,8 @@ class _Line(asyncio.Protocol):
         if not self.ended:
             self.ended = True
             self.failure = reason, None
-        self._transport.abort()
+        if not self.gone.is_set():  # asyncio's transports take no abort after that
+            self._transport.abort()
         self._changed()
 
     async def change(self, seconds: float | None) -> bool:
@@ -323,7 +324,7 @@ class _Line(asyncio.Protocol):
     async def look(self) -> None:
         """Let the loop read what has arrived already: data, then the end, and both again below TLS."""
         for _ in range(_LOOKS):
-            if self.ended or self._paused or not _readable(self._socket):
+            if self.ended or self._paused or self._socket.fileno() < 0 or not _readable(self._socket):
                 return
             await asyncio.sleep(0)
 

@@ -264,8 +264,11 @@ class Client(Driver):
             self._patience.restart(monotonic())
         if self._protocol.closed:
             self._lose_closed(batch)
-        if self._write_failure:
-            self._lose(ConnectionLost, *self._write_failure, batch)
+        if self._write_failure and self._socket is not None:
+            with suppress(OSError):  # the write's error is told
+                self._overhear(self._socket)
+            if not self._overheard:  # else the caller first learns of the acks, and then of the end
+                self._lose(ConnectionLost, *self._write_failure, batch)
         self._protocol.send(batch)
         began = monotonic()
         self._write(self._protocol.data_to_send())
@@ -300,7 +303,7 @@ class Client(Driver):
     def _write(self, data: bytes) -> None:
         """Write a window. A failure shows at the next read: first come the acks that the peer sent before."""
         assert self._socket is not None  # noqa: S101 - _prepare_line has seen to it
-        view = memoryview(data)
+        view = memoryview(b"" if self._write_failure else data)
         slice_bytes = SLICE_BYTES if isinstance(self._socket, ssl.SSLSocket) else len(view)
         try:
             while view:

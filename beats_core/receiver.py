@@ -134,16 +134,22 @@ class Receiver:
         self._kept.clear()
 
     def close(self) -> None:
-        """Stop listening, close every connection, and wait for a `consume` that runs. May be called again."""
+        """Stop listening, acknowledge what is being consumed, and close every connection. May be called again.
+
+        A `consume` that runs is waited for, `timeout` seconds at most.
+        """
         self._closing.set()
         _end(self._listener)
         with self._lock:
             connections = list(self._connections)
         for connection in connections:
-            _end(connection.line)
+            connection.stop_reading()
+        deadline = monotonic() + self._timeout
         for thread in [*self._threads, *(connection.thread for connection in connections)]:
             if thread is not threading.current_thread():
-                thread.join(self._timeout)
+                thread.join(max(0.0, deadline - monotonic()))
+        for connection in connections:
+            _end(connection.line)
 
     def _accept(self) -> None:
         while not self._closing.is_set():
@@ -175,7 +181,7 @@ class Receiver:
             if self._ssl is not None:
                 connection.line = self._ssl.wrap_socket(connection.line, server_side=True)
             protocol = ServerProtocol(self._max_window)
-            while not protocol.closed:
+            while not protocol.closed and not self._closing.is_set():
                 self._serve_once(connection, protocol)
             if protocol.error is not None:
                 _logger.warning("%s: %s", connection.peer, protocol.error)
@@ -231,6 +237,12 @@ class _Connection:
         self.thread = threading.current_thread()
         self._write_lock = threading.Lock()
         self._quiet_since: float | None = None  # None: nothing is being consumed
+
+    def stop_reading(self) -> None:
+        """Wake its thread from reading, for good; it can still write."""
+        with suppress(OSError):  # it has ended by itself
+            # Not SSLSocket's own, which gives up TLS for both directions.
+            socket.socket.shutdown(self.line, socket.SHUT_RD)
 
     def begin(self) -> None:
         with self._write_lock:

@@ -34,12 +34,12 @@ from beats_core.intake import Flush, Intake, Word
 from beats_core.options import Options, OptionValues
 from beats_core.sender import Sender
 from beats_core.stats import Stats
+from beats_core.version import VERSION
 
 _logger = logging.getLogger("beats_core.shipper")
 
 Event = Mapping[str, object] | str | bytes
 
-_VERSION = "0.1.0"
 _RETRY_START = 1.0  # seconds after no thread could be started
 _GRACE = 0.5  # seconds a thread may take beyond its deadline to notice it
 
@@ -94,7 +94,7 @@ class Shipper:
         self._start_again_at = 0.0
         # Unique per process: 12 random bytes, then a count.
         self._ids = map(f"{urlsafe_b64encode(os.urandom(12)).decode()}{{:x}}".format, count())
-        self._metadata = {"beat": self.options.index, "type": "_doc", "version": _VERSION}
+        self._metadata = {"beat": self.options.index, "type": "_doc", "version": VERSION}
 
     def __enter__(self) -> Self:
         """Return itself."""

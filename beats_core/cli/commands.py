@@ -10,8 +10,9 @@ from typing import Any
 
 import click
 
-from beats_core.cli import exits, listen, pretty, send
+from beats_core.cli import exits, listen, send
 from beats_core.cli.lines import STDIN, EventMaker, parse_fields
+from beats_core.cli.terminal import wants_color
 from beats_core.errors import OptionError
 from beats_core.hosts import parse_host
 from beats_core.options import Options
@@ -133,7 +134,7 @@ def listen_command(
         context = _server_context(certificate, key)
     except OptionError as error:
         raise click.UsageError(str(error)) from error
-    format_event = listen.formatter(output, color=pretty.wants_color(color, sys.stdout))
+    format_event = listen.formatter(output, color=wants_color(color, sys.stdout))
     sys.exit(listen.Listening(bind, format_event, count=count, context=context).run())
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from beats_core.cli.exits import UNAVAILABLE, exit_code
 from beats_core.cli.interrupt import Interrupt
 from beats_core.client import Client
-from beats_core.errors import ConnectionLost
+from beats_core.errors import AckTimeout, ConnectionLost, Stalled
 from beats_core.frames import Batch
 from beats_core.options import Options
 from beats_core.sender import Backoff
@@ -35,6 +35,7 @@ class Delivery:
         self._backoff = Backoff(options.backoff_init, options.backoff_max)
         self._waiting: deque[Batch] = deque()
         self._sent = 0  # on this connection, and not acknowledged
+        self._sent_before = 0  # the oldest of what waits: sent, and lost with a connection
         self._failures = 0
 
     @property
@@ -90,7 +91,7 @@ class Delivery:
         except ConnectionLost as lost:
             rest = lost.unacked.split(self._options.bulk_max_size, self._options.bulk_max_bytes)
             self._waiting.extendleft(reversed(rest))
-            self.resent += self._sent
+            self._sent_before += self._sent
             self._sent = 0
             if self.unacked:
                 self._begin_anew(lost)
@@ -100,16 +101,25 @@ class Delivery:
         # Who has acknowledged something does speak Beats, and is trusted: then it is worth another try.
         hopeless = exit_code(lost) != UNAVAILABLE and not self.acked
         if hopeless or self._failures > self._retries:
-            raise ConnectionLost(lost.reason, Batch(())) from lost.__cause__
+            hint = "" if hopeless or self.acked else self._hint(lost)
+            raise ConnectionLost(f"{lost.reason}{hint}", Batch(())) from lost.__cause__
         wait = self._backoff.wait_time()
         self._tell(f"{lost.reason}; trying again in {wait:.1f} s ({self._failures} of {self._retries})")
         self._interrupt.sleep(wait)
+
+    def _hint(self, lost: ConnectionLost) -> str:
+        closed = lost.__cause__ is None or isinstance(lost.__cause__, ConnectionResetError | BrokenPipeError)
+        silent = isinstance(lost, AckTimeout | Stalled)
+        return " (perhaps it wants TLS: --ssl)" if closed and not silent and not self._options.ssl_context else ""
 
     def _post_or_read(self) -> None:
         if self._waiting and self._client.in_flight < (1 if self._client.slow else self._options.pipelining):
             batch = self._waiting.popleft()  # if it fails, the batch is in `unacked`
             self._client.post(batch)
             self._sent += len(batch)
+            again = min(len(batch), self._sent_before)
+            self.resent += again
+            self._sent_before -= again
         else:
             self._count(self._client.read_acks())
 

@@ -6,16 +6,18 @@ import os
 import socket
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from importlib.metadata import version
 from itertools import count
+from pathlib import Path
 from stat import S_ISREG
-from typing import NamedTuple
+from types import TracebackType
+from typing import NamedTuple, Self
 from uuid import uuid4
 
 import msgspec
 
 from beats_core.encoding import encode_event
 from beats_core.errors import EventTooLarge
+from beats_core.version import VERSION
 
 STDIN = "-"
 
@@ -49,16 +51,19 @@ class LineReader:
         self.name = "<stdin>" if path == STDIN else path
         self.path = None if path == STDIN else os.path.abspath(path)  # noqa: PTH100 - symbolic links stay as given
         self.bytes_read = 0
+        self.size = size_of(path)
         self._descriptor = 0 if path == STDIN else os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-        status = os.fstat(self._descriptor)
-        self.size = status.st_size if S_ISREG(status.st_mode) else None  # None: a pipe or a terminal, nobody knows
         self._longest = longest
         self._rest = b""
         self._skipped = 0  # bytes of an overlong line that were let go
         self._number = 0
         self._offset = 0
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Close the file; the standard input stays open."""
         if self._descriptor:
             os.close(self._descriptor)
@@ -95,6 +100,16 @@ class LineReader:
         return line
 
 
+def size_of(path: str) -> int | None:
+    """Return how many bytes there are to read, or None: of a pipe or a terminal nobody knows.
+
+    Raises:
+        OSError: There is no such file.
+    """
+    status = os.fstat(0) if path == STDIN else Path(path).stat()
+    return status.st_size if S_ISREG(status.st_mode) else None
+
+
 class EventMaker:
     """Makes payloads of lines.
 
@@ -113,7 +128,7 @@ class EventMaker:
         self._fields = fields
         self._limit = limit
         self._host = socket.gethostname()
-        self._metadata = {"beat": index, "type": "_doc", "version": version("beats-integrations")}
+        self._metadata = {"beat": index, "type": "_doc", "version": VERSION}
         self._ids = map(f"{uuid4().hex}-{{:x}}".format, count())
 
     def __call__(self, reader: LineReader, line: Line) -> bytes | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import ssl
 import sys
 import threading
@@ -13,7 +12,8 @@ from collections.abc import Callable
 import msgspec
 
 from beats_core.cli.exits import FAILED, INTERRUPTED, OK
-from beats_core.cli.pretty import Pretty, printable
+from beats_core.cli.pretty import Pretty
+from beats_core.cli.terminal import printable, silence_stdout
 from beats_core.hosts import failure_reason
 from beats_core.protocol import ReceivedWindow
 from beats_core.receiver import Receiver
@@ -100,10 +100,7 @@ class Listening:
         if not isinstance(error, BrokenPipeError):
             self._code = FAILED
             print(f"beats: cannot write: {failure_reason(error)}", file=sys.stderr)
-        # Python would try once more to write what is buffered when it ends, and complain.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        silence_stdout()
         self._done.set()
 
     def _part(self, receiver: Receiver) -> None:

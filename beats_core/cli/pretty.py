@@ -10,9 +10,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any, TextIO
+from typing import Any
 
 import msgspec
+
+from beats_core.cli.terminal import printable
 
 MAX_VALUE = 200  # characters shown of one field's value
 MIN_ID = 16  # characters of a value that is not shown twice
@@ -93,30 +95,7 @@ class Pretty:
             yield self._paint(_LEVEL_COLORS["ERROR"], printable(" ".join(failures)))
 
     def _paint(self, code: str, text: str) -> str:
-        return f"\x1b[{code}m{text}\x1b[0m" if self._color and code else text
-
-
-def wants_color(choice: str, stream: TextIO, environ: Mapping[str, str] | None = None) -> bool:
-    """Decide on colour: "always" or "never", or by "auto" what the environment says, then whether it is a terminal."""
-    environ = os.environ if environ is None else environ
-    if choice != "auto":
-        return choice == "always"
-    if environ.get("NO_COLOR"):
-        return False
-    if environ.get("FORCE_COLOR") or environ.get("CLICOLOR_FORCE"):
-        return True
-    return environ.get("TERM") != "dumb" and stream.isatty()
-
-
-def printable(text: str) -> str:
-    """Return the text with everything escaped that is more, or less, than a visible character."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else _escape(char) for char in text)
-
-
-def _escape(char: str) -> str:
-    return "    " if char == "\t" else char.encode("unicode_escape").decode()
+        return f"\x1b[{code}m{text}\x1b[0m" if self._color and code and text else text
 
 
 def _clock(timestamp: object) -> str:

@@ -9,7 +9,7 @@ from time import monotonic
 from beats_core.cli.delivery import Delivery
 from beats_core.cli.exits import FAILED, INTERRUPTED, OK, exit_code
 from beats_core.cli.interrupt import Interrupt
-from beats_core.cli.lines import BadLine, EventMaker, Line, LineReader
+from beats_core.cli.lines import BadLine, EventMaker, Line, LineReader, size_of
 from beats_core.cli.progress import ProgressBar
 from beats_core.errors import ConnectionLost
 from beats_core.options import Options
@@ -45,39 +45,36 @@ class Sending:
     def run(self, paths: Sequence[str]) -> int:
         """Send the lines of all files in turn, "-" being the standard input; return the exit code."""
         code = FAILED
-        readers: list[LineReader] = []
         self._bar = ProgressBar(None, wanted=False)
         try:
-            readers += [LineReader(path, self._options.max_event_bytes) for path in paths]
-            sizes = [reader.size for reader in readers]
+            sizes = [size_of(path) for path in paths]
             total = None if None in sizes else sum(size or 0 for size in sizes)
             self._bar = ProgressBar(total, wanted=self._show_progress)
             with self._interrupt:
-                code = self._send(readers)
+                code = self._send(paths)
         except OSError as error:
             self._bar.tell(f"beats: {error.filename or 'input'}: {(error.strerror or str(error)).lower()}")
         except ConnectionLost as lost:
             self._bar.tell(f"beats: {lost.reason}")
-            code = exit_code(lost)
+            code = INTERRUPTED if self._interrupt.pending else exit_code(lost)
         except KeyboardInterrupt:
             code = INTERRUPTED
         finally:
             self._bar.stop()
             self._delivery.close()
-            for reader in readers:
-                reader.close()
         self._print_summary()
         return code
 
-    def _send(self, readers: Sequence[LineReader]) -> int:
+    def _send(self, paths: Sequence[str]) -> int:
         """Read, and deliver what was read, also when a bad line or Ctrl-C ends the reading."""
         code = OK
         try:
             done = 0
-            for reader in readers:
-                for _ in self._pieces(reader):
-                    self._bar.update(done + reader.bytes_read, self._delivery.acked)
-                done += reader.bytes_read
+            for path in paths:
+                with LineReader(path, self._options.max_event_bytes) as reader:
+                    for _ in self._pieces(reader):
+                        self._bar.update(done + reader.bytes_read, self._delivery.acked)
+                    done += reader.bytes_read
         except BadLine as bad:
             self._bar.tell(f"beats: {bad}")
             code = FAILED

@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).parents[2]
 CORE, INTEGRATIONS = "beats_core", "beats_integrations"
 
 FLOORS = (
-    ("errors",),
+    ("errors", "version"),
     ("encoding", "compression", "frames", "options", "hosts", "tls", "stats"),
     ("protocol", "backlog", "spool", "inbox"),
     ("client", "async_client", "receiver"),
@@ -48,7 +48,7 @@ LIBRARIES = {
     f"{INTEGRATIONS}.structlog": frozenset({"msgspec", "structlog"}),
     f"{INTEGRATIONS}.loguru": frozenset({"msgspec", "loguru"}),
     f"{INTEGRATIONS}.celery": frozenset({"msgspec", "celery"}),
-    f"{INTEGRATIONS}.demo": frozenset({"structlog", "loguru", "celery", "rich"}),
+    f"{INTEGRATIONS}.demo": frozenset({"structlog", "loguru", "celery", "kombu", "rich"}),
 }
 # The rooms of beats_integrations that hand events to the core. All others know nothing of it.
 SHIPPING = ("outlet", "logging", "structlog", "loguru", "celery", "demo")

@@ -1,0 +1,38 @@
+"""What holds for everything that is printed: colour, what may be shown, and what to do when nobody reads on."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import TextIO
+
+
+def wants_color(choice: str, stream: TextIO, environ: Mapping[str, str] | None = None) -> bool:
+    """Decide on colour: "always" or "never", or by "auto" what the environment says, then whether it is a terminal."""
+    environ = os.environ if environ is None else environ
+    if choice != "auto":
+        return choice == "always"
+    if environ.get("NO_COLOR"):
+        return False
+    if environ.get("FORCE_COLOR") or environ.get("CLICOLOR_FORCE"):
+        return True
+    return environ.get("TERM") != "dumb" and stream.isatty()
+
+
+def printable(text: str) -> str:
+    """Return the text with everything escaped that is more, or less, than a visible character."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _escape(char) for char in text)
+
+
+def silence_stdout() -> None:
+    """Let go of a pipe that nobody reads: else Python writes what is buffered once more when it ends, and complains."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def _escape(char: str) -> str:
+    return "    " if char == "\t" else char.encode("unicode_escape").decode()
