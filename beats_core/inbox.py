@@ -49,8 +49,10 @@ class Inbox(Generic[Marker]):
         return self._accepted - self._settled
 
     def put(self, payload: bytes, level: int) -> bool:
-        """Accept a payload, or return False if there is no room for it. Any thread, never blocks."""
-        accepted = self._accepted + len(payload) + OVERHEAD
+        """Accept a payload, or return False if there is no room for it, or it is closed. Any thread, never blocks."""
+        size = len(payload) + OVERHEAD
+        # From here to the hand-over there is no call, so no other thread's put or close comes between.
+        accepted = self._accepted + size
         if accepted - self._settled > (self._max_bytes if level >= IMPORTANT else self._max_bytes_of_ordinary):
             return False
         self._accepted = accepted
@@ -58,16 +60,20 @@ class Inbox(Generic[Marker]):
         self._events.put(payload)
         if accepted > self._kick_at:
             self._kick_at = accepted + self._max_bytes  # once: the reader sets it anew
-            self.kick()
+            self._kicks.put(None)
         return True
+
+    def close(self) -> None:
+        """Refuse everything from now on; what was accepted is in the queue already. Any thread."""
+        self._max_bytes = self._max_bytes_of_ordinary = -1
 
     def mark(self, marker: Marker) -> None:
         """Place a marker behind everything accepted so far. Any thread."""
         self._events.put(marker)
-        self.kick()
+        self._kicks.put(None)  # also for a reader that is about to gather and has not seen it
 
     def kick(self) -> None:
-        """End the reader's `gather`, if it is in there. Any thread."""
+        """End the reader's `gather`, if it is in there: what it asked for is no longer so. Any thread."""
         if self._gathering:
             self._kicks.put(None)
 

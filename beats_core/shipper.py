@@ -41,6 +41,7 @@ _logger = logging.getLogger("beats_core.shipper")
 Event = Mapping[str, object] | str | bytes
 
 _RETRY_START = 1.0  # seconds after no thread could be started
+_JUST_NOW = 1.0  # seconds since somebody waited in vain for acks, in which nobody waits again
 _GRACE = 0.5  # seconds a thread may take beyond its deadline to notice it
 
 
@@ -92,6 +93,7 @@ class Shipper:
         self._threads: list[threading.Thread] = []
         self._started = False
         self._start_again_at = 0.0
+        self._waited_in_vain_at = -_JUST_NOW
         # Unique per process: 12 random bytes, then a count.
         self._ids = map(f"{urlsafe_b64encode(os.urandom(12)).decode()}{{:x}}".format, count())
         self._metadata = {"beat": self.options.index, "type": "_doc", "version": VERSION}
@@ -174,11 +176,14 @@ class Shipper:
         Returns:
             True if it is; False if time ran out, or an event was lost meanwhile.
         """
-        deadline = monotonic() + (self.options.shutdown_timeout if timeout is None else timeout)
+        deadline = self._deadline(timeout)
         if self._threads:
             request = Flush()
             self._inbox.mark(request)
-            return request.wait(deadline - monotonic())
+            delivered = request.wait(deadline - monotonic())
+            if not delivered and timeout is None:
+                self._waited_in_vain_at = monotonic()
+            return delivered
         self._deliver_here(deadline)
         with self._lock:
             return self._backlog.settled_until == self._backlog.appended and not self._backlog.dropped
@@ -192,7 +197,7 @@ class Shipper:
         Returns:
             What became of everything. What was not acknowledged in time is counted in `dropped["shutdown"]`.
         """
-        deadline = monotonic() + (self.options.shutdown_timeout if timeout is None else timeout)
+        deadline = self._deadline(timeout)
         self._closed = True
         with self._closing:
             if self._threads:
@@ -237,6 +242,16 @@ class Shipper:
         if "@timestamp" in event:
             return {**event, "@metadata": metadata}
         return {"@timestamp": _now(), **event, "@metadata": metadata}
+
+    def _deadline(self, timeout: float | None) -> float:
+        """Return until when to wait: not again, where `shutdown_timeout` has just passed in vain.
+
+        When a program ends, logging and loguru flush and close each handler, and then it is our turn.
+        """
+        if timeout is None:
+            just_now = monotonic() - self._waited_in_vain_at < _JUST_NOW
+            timeout = 0.0 if just_now else self.options.shutdown_timeout
+        return monotonic() + timeout
 
     def _refuse(self, reason: str) -> bool:
         if self._refusals.add(reason):
