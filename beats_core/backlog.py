@@ -112,15 +112,25 @@ class Backlog:
         self._filling_bytes = rest.size
         self._filling_due = now + self._flush_interval
 
-    def take(self, now: float) -> Batch | None:
+    def take(self, now: float, alongside: Sequence[Batch] = ()) -> Batch | None:
         """Lease what is due, or None: returned batches first, then full ones, then what is there.
 
-        A batch that is not full is due when nothing is in flight (eager), or after `flush_interval`.
+        A batch that is not full is due when nothing is in flight (eager), or after `flush_interval`. One that was
+        refused before travels alone: go-lumber drops the ack of a good window when a bad one follows it in flight,
+        so only of a window that is alone does a refusal say whom it meant.
+
+        Args:
+            now: The time.
+            alongside: The leased batches that are in flight on the connection that asks.
         """
-        suspect = self._suspect_to_try()
+        if any(map(self._on_trial, alongside)):
+            return None
+        suspect = None if alongside else self._suspect_to_try()
         if suspect is not None:
             batch = self._aside.pop(suspect)
         elif self._returned:
+            if alongside and self._on_trial(self._returned[0]):
+                return None
             batch = self._returned.pop(0)
         elif self._full:
             batch = self._full.popleft()
@@ -131,9 +141,13 @@ class Backlog:
         self._leases[batch.first] = batch
         return batch
 
-    def wait_time(self, now: float) -> float | None:
+    def wait_time(self, now: float, alongside: Sequence[Batch] = ()) -> float | None:
         """Return the seconds until `take` has something without a further call; None if it never will."""
-        if self._returned or self._full or self._suspect_to_try() is not None:
+        if any(map(self._on_trial, alongside)):
+            return None
+        if self._returned:
+            return None if alongside and self._on_trial(self._returned[0]) else 0.0
+        if self._full or (not alongside and self._suspect_to_try() is not None):
             return 0.0
         if not self._filling:
             return None
@@ -216,6 +230,9 @@ class Backlog:
         for room in (self._full, self._returned, self._leases, self._refusals, self._suspects, self._aside):
             room.clear()
         return count
+
+    def _on_trial(self, batch: Batch) -> bool:
+        return batch.first in self._refusals or batch.first in self._suspects
 
     def _close_filling(self) -> Batch:
         batch = Batch(self._filling, self.appended - len(self._filling))

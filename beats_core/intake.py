@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from enum import Enum
 from queue import Empty, SimpleQueue
+from threading import TIMEOUT_MAX
 from time import monotonic
 
 from beats_core.backlog import Backlog
@@ -31,16 +32,17 @@ class Flush:
 
     def __init__(self) -> None:
         self.until = 0
+        self.dead = 0  # before
         self._answers: SimpleQueue[bool] = SimpleQueue()
 
-    def answer(self, *, settled: bool) -> None:
+    def answer(self, *, acked: bool) -> None:
         """Tell the one who waits."""
-        self._answers.put(settled)
+        self._answers.put(acked)
 
     def wait(self, at_most: float) -> bool:
         """Return the answer; False if there is none in that many seconds."""
         try:
-            return self._answers.get(timeout=max(0.0, at_most))
+            return self._answers.get(timeout=min(max(0.0, at_most), TIMEOUT_MAX))
         except Empty:
             return False
 
@@ -78,10 +80,13 @@ class Intake:
         self._wake_senders = wake_senders
         self._flushes: list[Flush] = []
         self._released = 0, 0  # events and bytes whose room in the inbox was given free
+        self._ended = False
 
     def run(self) -> None:
         """Move events until `Word.STOP`; the body of the intake thread."""
         while self._move_safely(self._inbox.wait()):
+            with suppress(Exception):  # a handler's, with which the application logs what we say
+                self._refusals.report(monotonic())
             # With everything settled the next event is to leave at once; else a window fills until the ack.
             self._inbox.gather(self._is_busy, self._gather_time)
 
@@ -95,16 +100,27 @@ class Intake:
                 self._backlog.append(payloads, monotonic())
             for word in words:
                 if isinstance(word, Flush):
-                    word.until = self._backlog.appended
+                    word.until, word.dead = self._backlog.appended, self._backlog.dead
                     self._flushes.append(word)
             if words:
                 self._backlog.hurry()
                 self.settle()
+            if self._ended:  # without us: we were too slow
+                self._drop()
             due = self._backlog.wait_time(monotonic()) == 0
         if due or idle:
             self._wake_senders()
-        self._refusals.report(monotonic())
         return Word.STOP not in words
+
+    def flush(self) -> Flush:
+        """Ask to be told when everything accepted so far is settled. Any thread."""
+        request = Flush()
+        with self._lock:  # which `end` holds for its last look into the inbox
+            if self._ended:
+                request.answer(acked=not self._backlog.dropped)
+            else:
+                self._inbox.mark(request)
+        return request
 
     def settle(self) -> None:
         """Give room in the inbox free for what was settled, and answer flushes. The caller holds the lock."""
@@ -116,31 +132,34 @@ class Intake:
             until = backlog.settled_until
             for request in self._flushes:
                 if request.until <= until:
-                    request.answer(settled=True)
+                    request.answer(acked=request.dead == backlog.dead)
             self._flushes = [request for request in self._flushes if request.until > until]
         if not backlog.in_flight:
             self._inbox.kick()
 
     def end(self) -> int:
         """Drop what is not settled, also what came too late, and return how many events that were; after `run`."""
-        late = [item for item in self._inbox.drain() if type(item) is bytes]
         with self._lock:
-            if late:
-                self._backlog.append(late, monotonic())
-            for request in self._flushes:
-                request.answer(settled=False)
-            self._flushes = []
-            lost = self._backlog.drop_all("shutdown")
-            self.settle()
+            self._ended = True
+            late = self._inbox.drain()
+            self._backlog.append([item for item in late if type(item) is bytes], monotonic())
+            self._flushes += [item for item in late if isinstance(item, Flush)]
+            return self._drop()
+
+    def _drop(self) -> int:
+        lost = self._backlog.drop_all("shutdown")
+        for request in self._flushes:
+            request.answer(acked=not lost)
+        self._flushes = []
+        self.settle()
         return lost
 
     def _move_safely(self, items: list[Item]) -> bool:
         try:
             return self.move(items)
         except Exception:
-            _logger.exception("%d events could not be taken over and are lost", len(items))
-            for _ in items:
-                self._refusals.add("failed")
+            with suppress(Exception):
+                _logger.exception("events could not be taken over")
             return Word.STOP not in items
 
     def _is_busy(self) -> bool:

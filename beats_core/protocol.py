@@ -276,6 +276,11 @@ class ServerProtocol:
         """Bytes held for what is not complete: half a frame and the events of the open window."""
         return self._reader.buffered + (self._open.size if self._open else 0)
 
+    @property
+    def within_window(self) -> bool:
+        """True when a part of a window has come, and the rest not yet."""
+        return self._open is not None or self._reader.buffered > 0
+
     def receive_data(self, data: bytes) -> list[ReceivedWindow]:
         """Take what the peer sent, b"" for end of file; return the windows it completed, oldest first.
 

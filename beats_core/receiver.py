@@ -19,7 +19,7 @@ from typing import Any, Self
 
 import msgspec
 
-from beats_core.frames import MAX_WINDOW, encode_ack
+from beats_core.frames import MAX_FRAME_BYTES, MAX_INFLATED_BYTES, MAX_WINDOW, encode_ack
 from beats_core.hosts import Host, failure_reason, parse_host
 from beats_core.protocol import ReceivedWindow, ServerProtocol
 
@@ -39,7 +39,7 @@ class Receiver:
             When it raises, the connection is closed without an ack, so that the sender sends again.
             Without it, what arrives is kept in `events`.
         ssl: A server-side context for TLS.
-        keepalive: Seconds between keep-alives while `consume` works.
+        keepalive: Seconds between keep-alives while `consume` works; 0 sends none.
         timeout: Seconds a TLS handshake, the rest of a begun window, or a write may take without any progress.
         max_window: Most events of one window.
         max_connections: More are closed at once.
@@ -145,10 +145,10 @@ class Receiver:
         for connection in connections:
             connection.stop_reading()
         deadline = monotonic() + self._timeout
-        for thread in [*self._threads, *(connection.thread for connection in connections)]:
-            if thread is not threading.current_thread():
-                thread.join(max(0.0, deadline - monotonic()))
+        for thread in self._threads:  # first these: a connection may be about to be given its thread
+            _join(thread, deadline)
         for connection in connections:
+            _join(connection.thread, deadline)
             _end(connection.line)
 
     def _accept(self) -> None:
@@ -179,8 +179,18 @@ class Receiver:
             connection.line.settimeout(self._timeout)
             connection.line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._ssl is not None:
-                connection.line = self._ssl.wrap_socket(connection.line, server_side=True)
-            protocol = ServerProtocol(self._max_window)
+                # The handshake comes after the assignment, so that close() can end it.
+                connection.line = self._ssl.wrap_socket(
+                    connection.line, server_side=True, do_handshake_on_connect=False
+                )
+                if not self._closing.is_set():
+                    connection.line.do_handshake()
+            protocol = ServerProtocol(
+                self._max_window,
+                max_window_bytes=min(self._max_bytes, MAX_INFLATED_BYTES),
+                max_frame_bytes=min(self._max_bytes, MAX_FRAME_BYTES),
+                max_inflated_bytes=min(self._max_bytes, MAX_INFLATED_BYTES),
+            )
             while not protocol.closed and not self._closing.is_set():
                 self._serve_once(connection, protocol)
             if protocol.error is not None:
@@ -197,7 +207,7 @@ class Receiver:
 
     def _serve_once(self, connection: _Connection, protocol: ServerProtocol) -> None:
         # Between windows a sender may be silent for ever; within one it may not.
-        connection.line.settimeout(self._timeout if protocol.held else None)
+        connection.line.settimeout(self._timeout if protocol.within_window else None)
         data = connection.line.recv(_RECEIVE_BYTES)
         with self._parsing:
             windows = protocol.receive_data(data)
@@ -206,21 +216,22 @@ class Receiver:
         if full:
             raise ConnectionError(f"more than {self._max_bytes} bytes are waiting, the connection is closed")
         for window in windows:
+            if self._closing.is_set():
+                return
             window.peer = connection.peer
             connection.begin()
             try:
                 self._consume(window)
             finally:
                 connection.finish(self._timeout)
-            protocol.acknowledge(window)
             connection.held -= window.size
-        answer = protocol.data_to_send()
-        if answer:
-            connection.line.sendall(answer)
+            protocol.acknowledge(window)
+            connection.write(protocol.data_to_send())  # not after the next one, which may take long, or fail
+        connection.write(protocol.data_to_send())
 
     def _keep_alive(self) -> None:
         # Twice as often as promised, so that no pause is longer.
-        while not self._closing.wait(self._keepalive / 2):
+        while self._keepalive and not self._closing.wait(self._keepalive / 2):
             with self._lock:
                 connections = list(self._connections)
             for connection in connections:
@@ -243,6 +254,10 @@ class _Connection:
         with suppress(OSError):  # it has ended by itself
             # Not SSLSocket's own, which gives up TLS for both directions.
             socket.socket.shutdown(self.line, socket.SHUT_RD)
+
+    def write(self, data: bytes) -> None:
+        if data:
+            self.line.sendall(data)
 
     def begin(self) -> None:
         with self._write_lock:
@@ -273,6 +288,8 @@ class _Kept:
         self._changed = threading.Condition()
 
     def add(self, window: ReceivedWindow) -> None:
+        for payload in window.payloads:  # what is no JSON is refused, as Logstash does, or it would spoil all the rest
+            msgspec.json.decode(payload)
         with self._changed:
             if self._size + window.size > self._max_bytes:
                 raise MemoryError(f"events of {self._max_bytes} bytes are kept and nobody takes them")
@@ -295,6 +312,11 @@ class _Kept:
         with self._changed:
             self._payloads = []
             self._size = 0
+
+
+def _join(thread: threading.Thread, deadline: float) -> None:
+    if thread is not threading.current_thread():
+        thread.join(max(0.0, deadline - monotonic()))
 
 
 def _end(line: socket.socket) -> None:

@@ -28,6 +28,8 @@ from beats_core.stats import HostStats
 
 _logger = logging.getLogger("beats_core.sender")
 
+_LONGEST = 86_400.0  # seconds of one sleep; poll takes no more than 2**31 milliseconds
+
 
 class Backoff:
     """How long to wait before the next try: doubling, with equal jitter, as Filebeat does (common/backoff)."""
@@ -87,6 +89,8 @@ class Sender:
         self._in_trouble = False
         self._deadline: float | None = None  # monotonic; set by `stop`
         self._asleep = False
+        self._running = False
+        self._released = False
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
         self._wake_writer.setblocking(False)
@@ -110,21 +114,28 @@ class Sender:
 
     def run(self) -> None:
         """Deliver until `stop`; the body of the sender's thread. Survives every exception."""
+        self._running = True
         try:
-            while self._wait_for_work():
+            while True:
                 try:
+                    if not self._wait_for_work():
+                        return
                     self._deliver()
                 except Exception:
-                    _logger.exception("the sender failed and begins anew")
+                    with suppress(Exception):  # also one of a handler, with which the application logs this
+                        _logger.exception("the sender failed and begins anew")
                     self._give_back(refused=False)
-                    self._pause(self._backoff.wait_time())
+                    self._rest(self._backoff.wait_time())
         finally:
-            if self._client is not None:
-                self._client.close()
+            self._running = False
+            if self._released:
+                self._close_bell()
 
     def close(self) -> None:
-        """Release the descriptors; after `run` returned."""
-        self._close_bell()
+        """Release the descriptors; as soon as `run` has returned, if it is under way."""
+        self._released = True
+        if not self._running:
+            self._close_bell()
 
     def _wait_for_work(self) -> bool:
         """Sleep until there is something to take; False when it is time to end."""
@@ -153,15 +164,16 @@ class Sender:
             connected = True
             self._note(host, connected=True, connections=self.stats[host].connections + 1)
             self._drive(client, host)
-            self._note(host, connected=False)
-            client.close()
             return
         except ConnectionLost as lost:
-            self._note(host, connected=False, error=lost.reason)
+            self._note(host, error=lost.reason)
             worked = self.stats[host].acked > acked_before
             idle = connected and not len(lost.unacked)  # the receiver closed a line that had nothing to do
-            self._report_loss(host, lost, worked=worked)
             self._give_back(refused=_is_refusal(lost))
+            self._report_loss(host, lost, trouble=not worked and not idle)
+        finally:
+            client.close()
+            self._note(host, connected=False)
         if worked:
             self._turn = 0
         if worked or idle:
@@ -183,8 +195,8 @@ class Sender:
                 wait = _sooner(wait, self._deadline - now)
             self._pause(_sooner(wait, client.ack_due), client.fileno())
             self._asleep = False
-            acked = client.read_acks(at_most=0)
-            if acked:
+            # Until there is nothing more: an end of the connection that came with the last ack shows at the next look.
+            while acked := client.read_acks(at_most=0):
                 self._settle(acked, host)
 
     def _fill(self, client: Client) -> float | None:
@@ -192,9 +204,9 @@ class Sender:
         while client.in_flight < (1 if client.slow else self._options.pipelining):
             now = monotonic()
             with self._lock:
-                batch = self._backlog.take(now)
+                batch = self._backlog.take(now, self._leased)
                 if batch is None:
-                    return self._backlog.wait_time(now)
+                    return self._backlog.wait_time(now, self._leased)
                 self._leased.append(batch)
             client.post(batch)
         return None
@@ -215,10 +227,9 @@ class Sender:
             _logger.warning("delivering to %s again", host)
 
     def _give_back(self, *, refused: bool) -> None:
-        if not self._leased:
-            return
-        leased, self._leased = self._leased, []
         with self._lock:
+            leased = [batch for batch in self._leased if self._backlog.is_leased(batch)]
+            self._leased = []
             for batch in leased:
                 untouched = self._backlog.left(batch) == len(batch)
                 # Only the oldest window was being worked on, so only that one can be what the peer refused.
@@ -243,6 +254,7 @@ class Sender:
 
     def _pause(self, seconds: float | None, line: int = -1) -> None:
         """Sleep until the line is readable, somebody rings, or the time is up; None sleeps for ever."""
+        seconds = _sooner(seconds, None if seconds is None else _LONGEST)
         descriptors = [self._wake_reader.fileno(), *([line] if line >= 0 else [])]
         if hasattr(select, "poll"):
             poll = select.poll()
@@ -267,9 +279,9 @@ class Sender:
     def _note(self, host: str, **changes: Any) -> None:
         self.stats[host] = replace(self.stats[host], **changes)
 
-    def _report_loss(self, host: str, lost: ConnectionLost, *, worked: bool) -> None:
-        """Say it once per trouble. An idle line that the receiver closes is no trouble."""
-        if worked or not len(lost.unacked):
+    def _report_loss(self, host: str, lost: ConnectionLost, *, trouble: bool) -> None:
+        """Say it once per trouble. A line that worked, or one that is idle, may end."""
+        if not trouble:
             _logger.info("%s: %s", host, lost)
         elif not self._in_trouble:
             self._in_trouble = True

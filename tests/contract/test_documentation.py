@@ -19,8 +19,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from beats_core import Options, Receiver
+from beats_core.cli import commands
 
 REPOSITORY = Path(__file__).parents[2]
 BLOCK = re.compile(
@@ -52,7 +54,7 @@ def pages() -> list[Path]:
 def test_the_examples_of_the_page_run_and_their_events_arrive(page: Path, tmp_path: Path) -> None:
     text = page.read_text("utf-8")
     with Receiver() as receiver:
-        program = tmp_path / f"{page.stem}.py"
+        program = tmp_path / f"page_{page.stem}.py"  # not loguru.py, which would stand before loguru
         program.write_text(ADDRESS.sub(receiver.host, program_of(text)), "utf-8")
         ended = subprocess.run(
             [sys.executable, str(program)],
@@ -88,3 +90,10 @@ def test_the_table_of_options_has_every_option_and_its_default() -> None:
     assert {field.name: field.default for field in dataclasses.fields(Options)} == {
         name: ast.literal_eval(default) for name, default in documented.items()
     }
+
+
+@pytest.mark.parametrize("command", ["send", "listen"])
+def test_the_page_of_commands_shows_what_they_say_of_themselves(command: str) -> None:
+    said = CliRunner().invoke(commands.beats, [command, "--help"], prog_name="beats", terminal_width=78).output
+
+    assert f"```text\n{said.rstrip()}\n```" in (REPOSITORY / "docs/reference/commands.md").read_text("utf-8")
