@@ -202,7 +202,7 @@ def _message(fields: dict[str, Any]) -> str:
         if "%" in message:
             try:
                 message %= fields["positional_args"]
-            except (TypeError, ValueError, KeyError):
+            except Exception:  # noqa: BLE001 - the format does not fit, or an argument's own __str__ raised
                 return message  # and the arguments stay to be seen
         del fields["positional_args"]
     return message

@@ -52,8 +52,9 @@ class BeatsHandler(logging.Handler):
     """
 
     def __init__(self, shipper: Shipper | None = None, *, level: int | str = logging.NOTSET, **options: Any) -> None:
-        super().__init__(level)
+        # First: logging keeps a list of its handlers, and one that was never finished would break its shutdown.
         self.outlet = Outlet(shipper, **options)
+        super().__init__(level)
 
     def setFormatter(self, fmt: logging.Formatter | None) -> None:  # noqa: N802 - logging's name
         """Take a formatter, but not the one that `basicConfig` gives to each handler when it was asked for none."""

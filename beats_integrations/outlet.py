@@ -4,7 +4,7 @@ An adapter is three function calls: its own mapping of a native record onto a `L
 `Outlet.ship_record` runs all three inside one guard:
 
 - A log call made while another one of the same thread is being shipped (an event's `__repr__` logs; a finaliser or a
-  signal handler does) is refused and counted: it could go on for ever, and the logging libraries hold locks here.
+  signal handler does) is shipped as well, but not a third one inside these: it could go on for ever.
 - Whatever is raised is counted by its class, and told once to the logger `beats_integrations`, from a thread of its
   own: the caller may hold loguru's lock or a handler's, and a handler of that logger may want it.
 - What this project itself logs is no event: shipping it could fail, and be told again.
@@ -14,6 +14,7 @@ No lock is on the way of an event.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 import socket
@@ -21,9 +22,10 @@ import sys
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from typing import Any, TypeVarTuple
 
-from beats_core import Options, Shipper
+from beats_core import OptionError, Options, Shipper
 from beats_integrations.log_event import LogEvent
 from beats_integrations.safety import Safety
 from beats_integrations.schemas import Ecs, LogstashV1
@@ -34,7 +36,10 @@ Record = TypeVarTuple("Record")
 SCHEMAS: Mapping[str, Callable[..., Schema]] = {"logstash": LogstashV1, "ecs": Ecs}
 RE_ENTRANT = "re-entrant"  # reasons of `Outlet.failures` that are no exception's name
 CLOSED = "closed"
+OTHER = "other"
 
+_MOST_AT_ONCE = 2  # events of one thread, one inside the other
+_MOST_REASONS = 64  # an exception's class may be made up anew each time
 _OWN_LOGGERS = ("beats_core", "beats_integrations")
 _OWN_PROGRAM = "beats_integrations.demo"  # is a user of this package that happens to live in it
 
@@ -52,7 +57,7 @@ class Outlet:
         options: The options of `beats_core.Options`; with none at all, `BEATS_*` of the environment.
 
     Raises:
-        OptionError: An option has a value it cannot have.
+        OptionError: An option has a value it cannot have, or there is no such option.
         ValueError: Both a shipper and options for one; or there is no such schema.
     """
 
@@ -66,6 +71,9 @@ class Outlet:
         safety: Callable[[LogEvent], LogEvent] | Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
+        if shipper is not None and not isinstance(shipper, Shipper):
+            raise OptionError("shipper", shipper, 'a Shipper; receivers are given as hosts=["name:port"]')
+        _check_names(options)
         if shipper is not None and options:
             raise ValueError(f"a shipper has its options already: {', '.join(sorted(options))}")
         self._arguments = {
@@ -107,10 +115,10 @@ class Outlet:
         Returns:
             Whether the shipper accepted it.
         """
-        if _thread.ships:
+        if _thread.ships >= _MOST_AT_ONCE:
             self._failures[RE_ENTRANT] += 1
             return False
-        _thread.ships = True
+        _thread.ships += 1
         try:
             log_event = to_log_event(*record)
             if log_event is None or is_own(log_event.logger):
@@ -123,7 +131,7 @@ class Outlet:
             self._failed(error)
             return False
         finally:
-            _thread.ships = False
+            _thread.ships -= 1
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until everything accepted so far is acknowledged, at most `timeout` seconds (`shutdown_timeout`).
@@ -152,7 +160,7 @@ class Outlet:
 
     def _failed(self, error: Exception) -> None:
         """Count it, and tell the first of each class."""
-        reason = type(error).__name__
+        reason = type(error).__name__ if len(self._failures) < _MOST_REASONS else OTHER
         self._failures[reason] += 1  # one bytecode on a dict of ints: no lock, which a finaliser might want as well
         if self._failures[reason] == 1:
             _complain("an event could not be shipped; more of this kind are only counted", error)
@@ -163,8 +171,17 @@ def is_own(name: str | None) -> bool:
     return name is not None and name.startswith(_OWN_LOGGERS) and not name.startswith(_OWN_PROGRAM)
 
 
+def _check_names(options: Mapping[str, Any]) -> None:
+    names = [option.name for option in dataclasses.fields(Options)]
+    for name, value in options.items():
+        if name not in names:
+            close = get_close_matches(name, names, 1)
+            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(names)}"
+            raise OptionError(name, value, f"there is no such option; {hint}")
+
+
 class _Thread(threading.local):
-    ships = False
+    ships = 0  # events of this thread that are being shipped, one inside the other
 
 
 _thread = _Thread()
@@ -176,7 +193,7 @@ def _itself(log_event: LogEvent) -> LogEvent:
 
 def _complain(text: str, error: Exception) -> None:
     def tell() -> None:
-        _thread.ships = True  # a logger that leads to loguru may lose its name on the way
+        _thread.ships = _MOST_AT_ONCE  # a logger that leads to loguru may lose its name on the way
         # Asked for only now: a logger that is there already, `dictConfig` by default switches off.
         logging.getLogger("beats_integrations").warning("%s: %s", text, error, exc_info=error)
 

@@ -15,6 +15,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from datetime import date, datetime, time
 from itertools import islice
 from typing import Any
@@ -61,7 +62,7 @@ class Safety:
         max_string_bytes: Longest value.
         max_text_bytes: Longest message, error message and stack trace; of a stack trace the middle is cut.
         max_total_bytes: Roughly what all fields may hold together.
-        redact: More names of secrets.
+        redact: More names of secrets, or one.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class Safety:
         max_string_bytes: int = MAX_STRING_BYTES,
         max_text_bytes: int = MAX_TEXT_BYTES,
         max_total_bytes: int = MAX_TOTAL_BYTES,
-        redact: Iterable[str] = (),
+        redact: Iterable[str] | str = (),
     ) -> None:
         self.max_keys = max_keys
         self.max_depth = max_depth
@@ -81,7 +82,8 @@ class Safety:
         self.max_string_bytes = max_string_bytes
         self.max_text_bytes = max_text_bytes
         self.max_total_bytes = max_total_bytes
-        self.secrets = SECRETS.union(map(_folded, redact))
+        names = [redact] if isinstance(redact, str) else redact
+        self.secrets = SECRETS.union(_folded(_name_of(name)) for name in names)
         # A character has up to 4 bytes: what is not longer than this many characters needs no measuring.
         self.short = min(_SHORT, max_string_bytes, max_total_bytes // max(1, max_keys)) // 4
         self._short_text = max_text_bytes // 4
@@ -302,11 +304,12 @@ class _Walk:
 
 def text_of(value: object) -> str:
     """Return `str(value)`, of mappings and lists without their secrets. Never raises."""
-    if isinstance(value, str):
-        return value
-    try:
+    with suppress(Exception):  # a proxy without an object does not even tell its class
+        if isinstance(value, str):
+            return value
         if isinstance(value, Mapping | list | tuple | AbstractSet | deque):
             return str(_Walk(_DEFAULT).value(value, MAX_DEPTH))
+    try:
         return str(value)
     except Exception as error:  # noqa: BLE001 - anything may come out of an object's own methods
         return _that_raised(value, error)
@@ -322,7 +325,8 @@ def free_name(name: str, taken: Collection[str]) -> str:
 
 
 def _folded(name: str) -> str:
-    return name.lower().replace("-", "_")
+    """Return the name without what is put around it: `user[password]` ends in a bracket, `Password: ` in a blank."""
+    return name.lower().replace("-", "_").strip("_ :.=\"'")
 
 
 def _name_of(key: str) -> str:

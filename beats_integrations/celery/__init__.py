@@ -13,7 +13,10 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from celery import signals
+try:
+    from celery import signals
+except ImportError as error:
+    raise ImportError("celery is not installed: pip install 'beats-integrations[celery]'") from error
 
 from beats_integrations.celery.task_events import TaskEvents
 from beats_integrations.celery.worker_logs import WorkerLogHandler

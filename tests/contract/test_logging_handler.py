@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from beats_core import OptionError
 from beats_integrations.logging import BeatsHandler
 from support.logging_records import a_handler, a_logger, fail, record
 from support.shipping import Line, a_line
@@ -258,7 +259,9 @@ def test_what_the_project_has_to_say_is_seen_where_no_other_handler_shows_it(
     assert [] == line.documents()
 
 
-def test_an_object_that_logs_while_it_is_shipped_is_shipped_once(line: Line, logger: logging.Logger) -> None:
+def test_an_object_that_logs_while_it_is_shipped_is_shipped_with_what_it_logs(
+    line: Line, logger: logging.Logger
+) -> None:
     class Talkative:
         def __repr__(self) -> str:
             logger.info("from inside")
@@ -266,7 +269,8 @@ def test_an_object_that_logs_while_it_is_shipped_is_shipped_once(line: Line, log
 
     logger.info("hello", extra={"object": Talkative()})
 
-    assert ("hello", "talkative") == (line.document()["message"], line.document()["extra"]["object"])
+    inner, outer = line.documents()
+    assert ("from inside", "hello", "talkative") == (inner["message"], outer["message"], outer["extra"]["object"])
 
 
 def test_level_and_filters_are_those_of_every_handler(line: Line) -> None:
@@ -323,3 +327,12 @@ def test_a_closed_handler_refuses_and_does_not_raise(line: Line, handler: BeatsH
 
     assert [] == line.documents()
     assert {"closed": 1} == handler.outlet.failures
+
+
+def test_a_handler_that_was_never_made_does_not_break_the_shutdown_of_the_others() -> None:
+    before = list(logging._handlerList)  # type: ignore[attr-defined] # noqa: SLF001 - what logging.shutdown goes through
+
+    with pytest.raises(OptionError):
+        BeatsHandler(pipelining=0)
+
+    assert before == logging._handlerList  # type: ignore[attr-defined] # noqa: SLF001

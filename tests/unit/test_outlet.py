@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import re
 import socket
 import sys
 import threading
@@ -157,7 +158,8 @@ def test_the_wish_to_end_passes_the_border(shipper: KeepingShipper, passes: type
     assert outlet.ship(an_event())
 
 
-def test_an_event_logged_while_another_is_shipped_is_refused_and_counted(shipper: KeepingShipper) -> None:
+def test_an_event_logged_while_another_is_shipped_is_shipped_too(shipper: KeepingShipper) -> None:
+    """A finaliser runs when it likes: as a rule while memory is taken, which is what shipping does."""
     outlet, other = Outlet(shipper), Outlet(shipper)
 
     class Talkative:
@@ -168,8 +170,47 @@ def test_an_event_logged_while_another_is_shipped_is_refused_and_counted(shipper
 
     assert outlet.ship(an_event(fields={"object": Talkative()}))
 
-    assert [{"object": "talkative"}] == [document["extra"] for document in shipper.documents]
-    assert ({"re-entrant": 1}, {"re-entrant": 1}) == (outlet.failures, other.failures)
+    messages = [document["message"] for document in shipper.documents]
+    assert ["from inside", "from inside, another adapter", "hello"] == messages
+    assert ({}, {}) == (outlet.failures, other.failures)
+
+
+def test_an_event_that_logs_itself_comes_to_an_end_and_is_counted(shipper: KeepingShipper) -> None:
+    outlet = Outlet(shipper)
+
+    class Endless:
+        def __repr__(self) -> str:
+            outlet.ship(an_event("from inside", fields={"object": self}))
+            return "endless"
+
+    assert outlet.ship(an_event(fields={"object": Endless()}))
+
+    assert ["from inside", "hello"] == [document["message"] for document in shipper.documents]
+    assert {"re-entrant": 1} == outlet.failures
+
+
+@pytest.mark.parametrize("options", [{"host": "localhost:1"}, {"wrong": 1}])
+def test_an_option_that_does_not_exist_is_named(options: dict[str, Any]) -> None:
+    with pytest.raises(
+        OptionError, match=r"(host='localhost:1': .*mean hosts)|(wrong=1: .*there are hosts, loadbalance)"
+    ):
+        Outlet(**options)
+
+
+def test_an_address_in_the_shippers_place_is_explained() -> None:
+    with pytest.raises(OptionError, match="a Shipper; receivers are given as hosts="):
+        Outlet("localhost:5044")  # type: ignore[arg-type] # that is the fault
+
+
+def test_failures_have_a_bounded_number_of_reasons(shipper: KeepingShipper) -> None:
+    outlet = Outlet(shipper)
+    with complaints():
+        for number in range(200):
+            shipper.refuses = type(f"Error{number}", (Exception,), {})()
+            assert not outlet.ship(an_event())
+
+    assert 200 == sum(outlet.failures.values())
+    assert 136 == outlet.failures["other"]
 
 
 def test_a_complaint_cannot_come_back_as_an_event(shipper: KeepingShipper) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from beats_core import encode_event
 from beats_integrations.log_event import ErrorInfo, LogEvent
-from beats_integrations.safety import REDACTED, Safety, free_name
+from beats_integrations.safety import REDACTED, Safety, free_name, text_of
 
 NOW = datetime(2026, 1, 17, 8, 0, tzinfo=UTC)
 
@@ -324,3 +324,30 @@ def test_the_caps_hold(fields: dict[str, str], max_keys: int, max_string_bytes: 
     assert len(clean) <= max_keys
     assert len(fields) == len(clean) + cut.get("keys", 0)
     assert all(len(value.encode()) <= max_string_bytes for value in clean.values())
+
+
+@pytest.mark.parametrize(
+    "name", ["user[password]", "password:", "password ", "\x00password\x00", "form[user][token]", " Set-Cookie :"]
+)
+def test_what_is_put_around_the_name_of_a_secret_does_not_hide_it(name: str) -> None:
+    assert [REDACTED] == list(safe({name: "hunter2"}).values())
+
+
+@pytest.mark.parametrize("redact", ["iban", ["iban"], ["IBAN:"]])
+def test_one_more_name_of_a_secret_may_be_given_as_it_is(redact: str | list[str]) -> None:
+    assert {"iban": REDACTED, "a": "kept"} == safe({"iban": "DE02", "a": "kept"}, redact=redact)
+
+
+def test_a_given_name_is_found_under_the_name_that_logstash_gets() -> None:
+    assert [REDACTED] == list(safe({"user[pin]": "1234"}, redact=["user[pin]"]).values())
+
+
+def test_text_of_an_object_that_denies_every_attribute_is_what_it_says() -> None:
+    class Unbound:
+        def __getattribute__(self, name: str) -> object:
+            raise RuntimeError("outside of a request")
+
+        def __str__(self) -> str:
+            return "<unbound>"
+
+    assert "<unbound>" == text_of(Unbound())
