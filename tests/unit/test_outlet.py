@@ -189,11 +189,11 @@ def test_an_event_that_logs_itself_comes_to_an_end_and_is_counted(shipper: Keepi
     assert {"re-entrant": 1} == outlet.failures
 
 
-@pytest.mark.parametrize("options", [{"host": "localhost:1"}, {"wrong": 1}])
-def test_an_option_that_does_not_exist_is_named(options: dict[str, Any]) -> None:
-    with pytest.raises(
-        OptionError, match=r"(host='localhost:1': .*mean hosts)|(wrong=1: .*there are hosts, loadbalance)"
-    ):
+@pytest.mark.parametrize(("option", "told"), [("host", "did you mean hosts?"), ("wrong", "there are hosts, load")])
+def test_an_option_that_does_not_exist_is_named(option: str, told: str) -> None:
+    options: dict[str, Any] = {option: "x"}
+
+    with pytest.raises(OptionError, match=rf"{option}='x': there is no such option; {re.escape(told)}"):
         Outlet(**options)
 
 
