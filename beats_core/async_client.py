@@ -11,7 +11,7 @@ import selectors
 import socket
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from time import monotonic
 from types import TracebackType
 from typing import NoReturn, Self, cast
@@ -195,7 +195,7 @@ class AsyncClient(Driver):
             await self._prepare_line(batch)
             self._patience.restart(monotonic())
         line = cast("_Line", self._line)
-        await line.look()  # acks that are here must not be lost with a line that this write finds dead
+        await line.look()
         if self._protocol.closed:
             self._lose_closed(batch)
         if line.ended and not line.received:
@@ -225,13 +225,15 @@ class AsyncClient(Driver):
         """Write a window. A failure shows at the next read: first come the acks that the peer sent before."""
         view = memoryview(data)
         try:
-            while view and not line.ended:
+            while view and line.takes_bytes:
                 line.write(view[:SLICE_BYTES])
                 view = view[SLICE_BYTES:]
                 await self._drain(line)
-        finally:
-            if view:  # cancelled: the peer has half a window, which nothing may follow
+                await line.look()  # acks that are here must not be lost with a line that the next write finds dead
+        except asyncio.CancelledError:
+            if view:  # the peer has half a window, which nothing may follow
                 line.end("writing was interrupted")
+            raise
 
     async def _drain(self, line: _Line) -> None:
         """Wait until the peer has taken what is written, as long as it moves or speaks."""
@@ -267,6 +269,7 @@ class _Line(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._socket = transport.get_extra_info("socket")
+        self._is_plain = transport.get_extra_info("ssl_object") is None
         self._transport.set_write_buffer_limits(high=1, low=0)  # a TLS transport pauses for ever at a limit of 0
 
     def data_received(self, data: bytes) -> None:
@@ -281,6 +284,11 @@ class _Line(asyncio.Protocol):
         self._changed()
 
     def connection_lost(self, error: Exception | None) -> None:
+        if self._is_plain:
+            # A write that failed has ended reading, though acks may have come before. The socket is still open.
+            with suppress(OSError), self._socket.dup() as line:
+                while len(self.received) <= RECEIVE_BYTES and (data := line.recv(RECEIVE_BYTES)):
+                    self.received += data
         if error is not None and self.failure is None:
             self.failure = failure_reason(error) if isinstance(error, OSError) else repr(error), error
         self.ended = True
@@ -293,6 +301,11 @@ class _Line(asyncio.Protocol):
     def resume_writing(self) -> None:
         self.congested = False
         self._changed()
+
+    @property
+    def takes_bytes(self) -> bool:
+        """False also between a failed write and the moment the loop tells of it."""
+        return not self.ended and not self._transport.is_closing()
 
     def write(self, data: memoryview) -> None:
         self._transport.write(data)

@@ -24,7 +24,7 @@ from beats_core.protocol import ClientProtocol, Patience
 Event = Mapping[str, object] | str | bytes
 Events = Batch | Iterable[Event]
 
-RECEIVE_BYTES = 64 << 10
+RECEIVE_BYTES = 64 << 10  # more than a TLS record: nothing deciphered is left behind, which select would not show
 # What writes a buffer whole or fails is given slices, so that the time-out measures progress instead of size.
 SLICE_BYTES = 64 << 10
 
@@ -344,8 +344,6 @@ class Client(Driver):
         try:
             line.settimeout(max(0.0, min(patience)) if patience else None)
             data = line.recv(RECEIVE_BYTES)
-            while data and isinstance(line, ssl.SSLSocket) and line.pending():
-                data += line.recv(RECEIVE_BYTES)
         except (TimeoutError, BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return None
         except OSError as error:

@@ -23,7 +23,7 @@ MAX_EVENT_BYTES = 10 << 20  # Filebeat's max_bytes of a message
 MAX_DEPTH = 500  # Logstash's parser (Jackson) refuses a depth above 1,000
 PLAIN_DEPTH = 100  # what is deeper than MAX_DEPTH is cut to this, in a walk that needs stack itself
 MAX_DIGITS = 300  # go's float64 ends at 309 digits, Jackson refuses numbers above 1,000
-MAX_KEY = 40_000  # characters; Jackson refuses names above 50,000
+MAX_KEY = 40_000  # bytes; Jackson refuses names above 50,000
 MAX_TEXT = 1_000  # characters kept of what is only known by its repr
 
 # A number of more digits than that covers six bytes in a row of every fiftieth byte.
@@ -145,7 +145,9 @@ def _plain(value: Any, room: int, above: set[int]) -> object:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = {field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)}
     if not isinstance(value, Mapping | list | tuple | set | frozenset):
-        return _leaf(value)
+        value = _leaf(value)
+        if not isinstance(value, dict | list):
+            return value
     if id(value) in above:
         return "<cycle>"
     if not room:
@@ -160,17 +162,18 @@ def _plain(value: Any, room: int, above: set[int]) -> object:
 
 
 def _leaf(value: object) -> object:
-    """Return what msgspec makes of a single value (a date, a UUID, bytes), or its text."""
+    """Return what msgspec makes of a value that we do not know (a date, a UUID, a struct), or its text."""
     try:
         encoded = _encode(value)
         decoded: object = msgspec.json.decode(encoded)
     except Exception:  # noqa: BLE001 - anything may come out of an object's own methods
         return _text(value)
-    return decoded if isinstance(decoded, str | int | float | None) else _text(value)
+    return decoded
 
 
 def _key(key: object) -> str:
-    return _clean(key if isinstance(key, str) else str(_leaf(key)))[:MAX_KEY]
+    name = _clean(key if isinstance(key, str) else str(_leaf(key)))
+    return name if len(name) <= MAX_KEY // 4 else name.encode()[:MAX_KEY].decode("utf-8", "ignore")
 
 
 def _copy(mapping: Mapping[Any, Any]) -> dict[Any, Any]:

@@ -37,6 +37,7 @@ _TWO_NUMBERS = struct.Struct(">II")
 _NUMBER = struct.Struct(">I")
 _HEADER_BYTES = 2
 _VERSIONS = b"12"
+_JSON_GROWTH = 6  # times the bytes of a text: each of its control characters becomes \u00XX
 
 
 class Batch:
@@ -205,8 +206,10 @@ class FrameReader:
                 return None
             (length,) = _NUMBER.unpack_from(buffer, end)
             end += 4 + length
-            if end - start > self._max_frame_bytes:
-                raise ProtocolError(f"D frame claims {end - start} bytes, allowed are {self._max_frame_bytes}")
+            if end - start > self._max_frame_bytes // _JSON_GROWTH:
+                raise ProtocolError(
+                    f"D frame claims {end - start} bytes, allowed are {self._max_frame_bytes // _JSON_GROWTH}"
+                )
         return end if end <= len(buffer) else None
 
     def _unpack(self, stream: bytes) -> Iterator[Frame]:

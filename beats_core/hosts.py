@@ -48,7 +48,7 @@ def parse_host(text: str) -> Host:
 
 def _is_name(name: str) -> bool:
     try:  # what the resolver would refuse with a UnicodeError, at a worse moment
-        return bool(name.encode("idna")) and not set(name) & set("/ @?#")
+        return bool(name.encode("idna")) and name.isprintable() and not set(name) & set("/ @?#")
     except UnicodeError:
         return False
 
@@ -60,7 +60,7 @@ def failure_reason(error: OSError) -> str:
     if isinstance(error, ssl.SSLEOFError):
         return "the peer ended the TLS connection without a word (it may not speak TLS, or want a client certificate)"
     if isinstance(error, ssl.SSLError):
-        return f"TLS failed: {error.reason or error}"
+        return f"TLS failed: {getattr(error, 'reason', None) or error}"
     if isinstance(error, TimeoutError):
         return "timed out"
     if isinstance(error, ConnectionResetError) and not error.args:  # asyncio's, during a TLS handshake

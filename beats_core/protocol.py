@@ -38,6 +38,7 @@ from beats_core.frames import (
     encode_window,
 )
 
+_ANSWER_BYTES = 64  # an ack is no such frame at all; of others no more is kept than it takes to name them
 _EVENT_OVERHEAD = 64  # bytes Python takes for a small bytes object and its place in a list
 
 
@@ -65,7 +66,7 @@ class ClientProtocol:
         self._compression_level = compression_level
         self._windows: deque[Window] = deque()
         self._outgoing: list[bytes] = []
-        self._reader = FrameReader()
+        self._reader = FrameReader(_ANSWER_BYTES, _ANSWER_BYTES)
         self._slow = False
 
     @property
@@ -251,7 +252,7 @@ class ServerProtocol:
 
     Args:
         max_window: Most events a window may announce.
-        max_window_bytes: Most memory the events of a window may take.
+        max_window_bytes: Most memory the events of a window may take, or of all windows that one call returns.
         max_frame_bytes: Longest frame on the wire.
         max_inflated_bytes: Most bytes one compressed frame may hold.
     """
@@ -269,6 +270,7 @@ class ServerProtocol:
         self._max_window_bytes = max_window_bytes
         self._reader = FrameReader(max_frame_bytes, max_inflated_bytes)
         self._open: ReceivedWindow | None = None
+        self._returned_bytes = 0
         self._outgoing: list[bytes] = []
 
     @property
@@ -292,11 +294,13 @@ class ServerProtocol:
         if not data:
             self.closed = True
             return windows
+        self._returned_bytes = 0
         try:
             for frame in self._reader.feed(data):
                 window = self._take(frame)
                 if window is not None:
                     windows.append(window)
+                    self._returned_bytes += window.size
         except ProtocolError as error:
             self.closed = True
             self.error = error
@@ -338,8 +342,8 @@ class ServerProtocol:
         window.payloads.append(frame.payload)
         window.sequence = frame.sequence
         window.size += len(frame.payload) + _EVENT_OVERHEAD
-        if window.size > self._max_window_bytes:
-            raise ProtocolError(f"window takes more than {self._max_window_bytes} bytes")
+        if self._returned_bytes + window.size > self._max_window_bytes:
+            raise ProtocolError(f"window takes more than {self._max_window_bytes} bytes, or all that came with it")
         if len(window) < window.count:
             return None
         self._open = None

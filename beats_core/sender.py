@@ -28,6 +28,7 @@ from beats_core.stats import HostStats
 
 _logger = logging.getLogger("beats_core.sender")
 
+_LEAST_WAIT = 0.1  # seconds; the second wait of a back-off that begins with none
 _LONGEST = 86_400.0  # seconds of one sleep; poll takes no more than 2**31 milliseconds
 
 
@@ -47,7 +48,7 @@ class Backoff:
     def wait_time(self) -> float:
         """Return the seconds to wait now, half of them certain; the next wait is twice as long."""
         current = min(self._next, self._longest)
-        self._next = min(2 * self._next, self._longest)
+        self._next = min(2 * self._next or _LEAST_WAIT, self._longest)
         return current / 2 + self._jitter() * current / 2
 
 
@@ -228,12 +229,14 @@ class Sender:
 
     def _give_back(self, *, refused: bool) -> None:
         with self._lock:
-            leased = [batch for batch in self._leased if self._backlog.is_leased(batch)]
-            self._leased = []
-            for batch in leased:
+            self._leased = [batch for batch in self._leased if self._backlog.is_leased(batch)]
+            while self._leased:
+                batch = self._leased[0]
                 untouched = self._backlog.left(batch) == len(batch)
                 # Only the oldest window was being worked on, so only that one can be what the peer refused.
-                self._backlog.put_back(batch, refused=refused and untouched and batch is leased[0])
+                self._backlog.put_back(batch, refused=refused and untouched)
+                del self._leased[0]  # not before: what fails on the way is tried again
+                refused = False
             self._on_settled()  # one of them may be dead
         self._wake_others()
 

@@ -12,14 +12,12 @@ parent accepted, the parent delivers. Where no thread can be started (CPython 3.
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
-import sys
 import threading
-import weakref
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import count
 from time import monotonic
@@ -31,6 +29,7 @@ from beats_core.encoding import encode_event
 from beats_core.errors import EventTooLarge
 from beats_core.inbox import Inbox, Refusals
 from beats_core.intake import Flush, Intake, Word
+from beats_core.lifecycle import finish_with_multiprocessing, join, lock_timeout, look_after, signals_blocked
 from beats_core.options import Options, OptionValues
 from beats_core.sender import Sender
 from beats_core.stats import Stats
@@ -42,7 +41,6 @@ Event = Mapping[str, object] | str | bytes
 
 _RETRY_START = 1.0  # seconds after no thread could be started
 _JUST_NOW = 1.0  # seconds since somebody waited in vain for acks, in which nobody waits again
-_GRACE = 0.5  # seconds a thread may take beyond its deadline to notice it
 
 
 class Shipper:
@@ -71,7 +69,7 @@ class Shipper:
         self._closed = False
         self._users = 0
         self._begin()
-        _shippers.add(self)
+        look_after(self)
 
     def _begin(self) -> None:
         """Start from nothing: at construction, and in a child after fork."""
@@ -81,6 +79,8 @@ class Shipper:
         self._lock = threading.RLock()
         self._starting = threading.Lock()
         self._closing = threading.RLock()
+        if self._closed:  # by the parent of this process
+            self._inbox.close()
         self._intake = Intake(
             self._inbox,
             self._backlog,
@@ -153,16 +153,15 @@ class Shipper:
         try:
             # A copy has exactly the bytes it needs; the encoder's own result keeps a third more.
             payload = b"%b" % encode_event(self._dress(event), self.options.max_event_bytes)
+            accepted = self._inbox.put(payload, level)
         except EventTooLarge:
             return self._refuse("too_large")
         except (TypeError, ValueError):
             return self._refuse("invalid")
         except Exception:  # noqa: BLE001 - whatever a mapping's own methods raise
             return self._refuse("failed")
-        if self._closed:
-            return self._refuse("closed")
-        if not self._inbox.put(payload, level):
-            return self._refuse("full")
+        if not accepted:
+            return self._refuse("closed" if self._closed else "full")
         if not self._started:
             self._start()
         return True
@@ -176,17 +175,10 @@ class Shipper:
         Returns:
             True if it is; False if time ran out, or an event was lost meanwhile.
         """
-        deadline = self._deadline(timeout)
-        if self._threads:
-            request = Flush()
-            self._inbox.mark(request)
-            delivered = request.wait(deadline - monotonic())
-            if not delivered and timeout is None:
-                self._waited_in_vain_at = monotonic()
-            return delivered
-        self._deliver_here(deadline)
-        with self._lock:
-            return self._backlog.settled_until == self._backlog.appended and not self._backlog.dropped
+        delivered = self._flush(self._deadline(timeout))
+        if not delivered and timeout is None:
+            self._waited_in_vain_at = monotonic()
+        return delivered
 
     def close(self, timeout: float | None = None) -> Stats:
         """Accept nothing more, deliver what is accepted, and end the threads. Any thread; may be called again.
@@ -197,18 +189,17 @@ class Shipper:
         Returns:
             What became of everything. What was not acknowledged in time is counted in `dropped["shutdown"]`.
         """
-        deadline = self._deadline(timeout)
-        self._closed = True
-        with self._closing:
-            if self._threads:
-                self._end_threads(deadline)
-            else:
-                self._deliver_here(deadline)
-            lost = self._intake.end()
-            self._close_senders()
-        if lost:
-            _logger.warning("%d events were not acknowledged before the end and are lost", lost)
+        self._close(self._deadline(timeout))
         return self.stats()
+
+    def finish(self, began: float, *, close: bool) -> None:
+        """Deliver what can be delivered before the process ends, which began at `began` (monotonic).
+
+        Called by itself wherever Python runs its exit handlers. Without `close` it stays open if it delivered all.
+        """
+        deadline = self._deadline(None, began)
+        if close or not self._flush(deadline):
+            self._close(deadline)
 
     def stats(self) -> Stats:
         """Return a snapshot. Any thread."""
@@ -243,7 +234,24 @@ class Shipper:
             return {**event, "@metadata": metadata}
         return {"@timestamp": _now(), **event, "@metadata": metadata}
 
-    def _deadline(self, timeout: float | None) -> float:
+    def _flush(self, deadline: float) -> bool:
+        if not self._started:
+            self._deliver_here(deadline)
+        if self._started:
+            return self._intake.flush().wait(deadline - monotonic())
+        return self._inbox.accepted == self._backlog.acked
+
+    def _close(self, deadline: float) -> None:
+        self._closed = True
+        self._inbox.close()
+        with self._closing:
+            self._deliver_here(deadline)
+            self._end_threads(deadline)
+            lost = self._intake.end()
+        if lost:
+            _say("%d events were not acknowledged before the end and are lost", lost)
+
+    def _deadline(self, timeout: float | None, began: float | None = None) -> float:
         """Return until when to wait: not again, where `shutdown_timeout` has just passed in vain.
 
         When a program ends, logging and loguru flush and close each handler, and then it is our turn.
@@ -251,7 +259,7 @@ class Shipper:
         if timeout is None:
             just_now = monotonic() - self._waited_in_vain_at < _JUST_NOW
             timeout = 0.0 if just_now else self.options.shutdown_timeout
-        return monotonic() + timeout
+        return (monotonic() if began is None else began) + timeout
 
     def _refuse(self, reason: str) -> bool:
         if self._refusals.add(reason):
@@ -265,26 +273,23 @@ class Shipper:
         try:
             if self._started or self._closed:
                 return
-            self._open_senders()
-            for body in (self._intake.run, *(sender.run for sender in self._senders)):
-                thread = threading.Thread(target=body, name="beats-shipper", daemon=True)
-                thread.start()
-                self._threads.append(thread)
+            hosts = self.options.hosts
+            self._open_senders([[host] for host in hosts] if self.options.loadbalance else [hosts])
+            with signals_blocked():
+                for body in (self._intake.run, *(sender.run for sender in self._senders)):
+                    thread = threading.Thread(target=body, name="beats-shipper", daemon=True)
+                    thread.start()
+                    self._threads.append(thread)
             self._started = True
-            _finish_with_multiprocessing()
-        except RuntimeError as error:
+            finish_with_multiprocessing()
+        except (RuntimeError, OSError) as error:  # no thread, or no descriptor
             self._start_again_at = monotonic() + _RETRY_START
             self._end_threads(monotonic())
-            self._senders = []
-            _logger.warning("no thread can be started, events wait for flush() or close(): %s", error)
+            _say("no thread can be started, events wait for flush() or close(): %s", error)
         finally:
             self._starting.release()
 
-    def _open_senders(self) -> None:
-        if self._senders:
-            return
-        hosts = [str(host) for host in self.options.addresses]
-        groups = [[host] for host in hosts] if self.options.loadbalance else [hosts]
+    def _open_senders(self, groups: Sequence[Sequence[str]]) -> None:
         self._senders = [
             Sender(
                 group,
@@ -302,30 +307,34 @@ class Shipper:
             sender.wake()
 
     def _deliver_here(self, deadline: float) -> None:
-        """Deliver what was accepted in the calling thread: there is no other."""
-        if self._inbox.accepted == self._backlog.settled:
+        """Deliver what was accepted in the calling thread, if no other was started; wait for a start under way."""
+        if not self._starting.acquire(timeout=lock_timeout(deadline)):
             return
-        self._open_senders()
-        self._intake.move(self._inbox.drain())
-        for sender in self._senders:
-            sender.stop(deadline)
-            sender.run()
+        try:
+            if self._started or self._inbox.accepted == self._backlog.settled:
+                return
+            self._open_senders([self.options.hosts])  # one for all hosts: several would have to run in turn
+            self._intake.move(self._inbox.drain())
+            for sender in self._senders:
+                sender.stop(deadline)
+                sender.run()
+                sender.close()
+        except OSError as error:  # no descriptor
+            _say("events cannot be delivered: %s", error)
+        finally:
+            self._starting.release()
 
     def _end_threads(self, deadline: float) -> None:
         """Have the intake thread finish, then the senders, by `deadline`; one that is stuck is left to the daemons."""
-        self._inbox.mark(Word.STOP)
-        _join(self._threads[:1], deadline)
+        if self._threads:
+            self._inbox.mark(Word.STOP)
+        join(self._threads[:1], deadline)
         for sender in self._senders:
             sender.stop(deadline)
-        _join(self._threads[1:], deadline)
-        self._threads = [thread for thread in self._threads if thread.is_alive()]
-        if not self._threads:
-            self._close_senders()
-
-    def _close_senders(self) -> None:
-        if not self._threads:  # else one still needs its descriptors
-            for sender in self._senders:
-                sender.close()
+        join(self._threads[1:], deadline)
+        self._threads = []
+        for sender in self._senders:
+            sender.close()
 
     def begin_anew(self) -> None:
         """Forget everything, in a child after fork: the parent delivers what it accepted, on its own connections.
@@ -337,42 +346,23 @@ class Shipper:
         self._begin()
 
 
-_shippers: weakref.WeakSet[Shipper] = weakref.WeakSet()
 _shared: dict[Options, Shipper] = {}
 _shared_lock = threading.Lock()
 
 
-def _join(threads: list[threading.Thread], deadline: float) -> None:
-    for thread in threads:
-        if thread is not threading.current_thread():
-            thread.join(max(0.0, deadline - monotonic()) + _GRACE)
+def _say(text: str, argument: object) -> None:
+    with suppress(Exception):  # a handler's, with which the application logs this
+        _logger.warning(text, argument)
 
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _close_all() -> None:
-    """Deliver what can be delivered before the program ends."""
-    for shipper in list(_shippers):
-        shipper.close()
-
-
-def _after_fork_in_child() -> None:
+def _renew_shared_lock() -> None:
     global _shared_lock  # noqa: PLW0603 - another thread of the parent may have held it
     _shared_lock = threading.Lock()
-    for shipper in list(_shippers):
-        shipper.begin_anew()
 
 
-def _finish_with_multiprocessing() -> None:
-    """Have a multiprocessing child close its shippers too: it leaves without atexit before Python 3.13."""
-    util = sys.modules.get("multiprocessing.util")
-    if util is not None:
-        util.Finalize(None, _close_all, exitpriority=0)
-
-
-# Registered when this is imported, so that it runs after what the application registers later, and may log.
-atexit.register(_close_all)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    os.register_at_fork(after_in_child=_renew_shared_lock)

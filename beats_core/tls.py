@@ -48,9 +48,9 @@ def _load_authorities(context: ssl.SSLContext, paths: object) -> None:
     if not paths:
         context.load_default_certs()
         return
-    for path in [paths] if isinstance(paths, str) else cast("Sequence[str]", paths):
+    for path in paths if isinstance(paths, Sequence) and not isinstance(paths, str) else [paths]:
         try:
-            context.load_verify_locations(path)
+            context.load_verify_locations(cast("str", path))
         except (OSError, TypeError) as error:
             raise OptionError("ssl.certificate_authorities", path, f"not a readable PEM file: {error}") from error
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import random
 import struct
 import threading
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from beats_core import AckTimeout, ConnectionLost, ProtocolError, Stalled
+from beats_core import ConnectionLost, ProtocolError
 from support.clients import MakeDriver, ids, numbered
 from support.scripted import (
     Answer,
@@ -101,12 +103,13 @@ def test_an_ack_for_a_window_that_is_not_the_oldest_is_beyond_it(driver: MakeDri
 
 
 def test_an_ack_while_nothing_is_in_flight_costs_the_line_and_no_event(driver: MakeDriver) -> None:
-    script = answering(after(acknowledged, acks(1)))
-    with Scripted(script) as receiver, driver(receiver.host) as client:
-        for first in range(3):
-            assert 1 == client.send(numbered(1, first))
-
-        assert [0, 1, 2] == receiver.ids
+    with Scripted() as receiver, driver(receiver.host) as client:
+        for number in range(3):
+            client.post(numbered(1, number))
+            peer = receiver.accept()
+            assert [number] == peer.window().ids
+            peer.send(ack(1) + ack(1))
+            assert 1 == client.wait_ack()
 
 
 def test_a_stray_ack_is_told_to_who_looks(driver: MakeDriver) -> None:
@@ -134,8 +137,15 @@ def test_the_end_of_a_line_reports_exactly_the_unacked_tail(driver: MakeDriver, 
 @ENDS
 @pytest.mark.parametrize("windows", [1, 3])
 def test_acks_that_came_before_the_end_count(driver: MakeDriver, end: Answer, windows: int) -> None:
-    script = answering(*[acknowledged] * (windows - 1), after(acknowledged, end))
-    with Scripted(script) as receiver, driver(receiver.host, bulk_max_size=10, pipelining=2) as client:
+    def serve(peer: Peer) -> None:
+        waiting = peer.window()
+        for _ in range(windows):
+            following = peer.window()
+            peer.ack(waiting.count)
+            waiting = following
+        end(peer, waiting)
+
+    with Scripted(serve) as receiver, driver(receiver.host, bulk_max_size=10, pipelining=2) as client:
         with pytest.raises(ConnectionLost) as lost:
             client.send(numbered(45))
 
@@ -225,6 +235,19 @@ def test_acks_before_a_reset_count_though_the_next_writes_find_it_first(driver: 
         assert list(range(5, 15)) == ids(lost.value.unacked)
 
 
+def test_posting_after_a_misbehaved_ack_loses_that_window_too(driver: MakeDriver) -> None:
+    with Scripted() as receiver, driver(receiver.host) as client:
+        client.post(numbered(5))
+        peer = receiver.accept()
+        peer.window()
+        peer.send(ack(3) + ack(6))
+        assert 3 == client.wait_ack()
+
+        with pytest.raises(ConnectionLost, match="ack 6 for a window of 5 events") as lost:
+            client.post(numbered(5, first=5))
+        assert list(range(3, 10)) == ids(lost.value.unacked)
+
+
 def test_posting_to_a_line_that_has_ended_loses_that_window_too(driver: MakeDriver) -> None:
     with Scripted() as receiver, driver(receiver.host) as client:
         client.post(numbered(5))
@@ -240,178 +263,6 @@ def test_posting_to_a_line_that_has_ended_loses_that_window_too(driver: MakeDriv
             except ConnectionLost as error:
                 lost = error
         assert list(range(posted + 5)) == ids(lost.unacked)
-
-
-def test_silence_is_an_ack_timeout(driver: MakeDriver) -> None:
-    with Scripted(answering(after(acks(3), silence))) as receiver, driver(receiver.host, timeout=0.3) as client:
-        with pytest.raises(AckTimeout, match=r"the peer was silent for 0.3 seconds") as lost:
-            client.send(numbered(10))
-
-        assert list(range(3, 10)) == ids(lost.value.unacked)
-
-
-def test_keep_alives_end_silence_only_while_they_come(driver: MakeDriver) -> None:
-    with Scripted(answering(after(acks(0, 0), silence))) as receiver, driver(receiver.host, timeout=0.3) as client:
-        with pytest.raises(AckTimeout) as lost:
-            client.send(numbered(10))
-
-        assert list(range(10)) == ids(lost.value.unacked)
-
-
-def keep_alives(every: float, *, then: Answer = silence, count: int = 1 << 30) -> Answer:
-    """Send keep-alives at that pace."""
-    pace = threading.Event()
-
-    def answer(peer: Peer, window: object) -> None:
-        for _ in range(count):
-            peer.keep_alive()
-            pace.wait(every)
-        then(peer, peer.windows[-1])
-
-    return answer
-
-
-def test_keep_alives_for_ever_are_a_stall(driver: MakeDriver) -> None:
-    script = answering(after(acks(2), keep_alives(0.02)))
-    with Scripted(script) as receiver, driver(receiver.host, stall_timeout=0.4) as client:
-        with pytest.raises(Stalled, match=r"keep-alives, but no acknowledgement for 0.4 seconds") as lost:
-            client.send(numbered(10))
-
-        assert list(range(2, 10)) == ids(lost.value.unacked)
-
-
-def test_keep_alives_hold_a_line_longer_than_its_timeout(driver: MakeDriver) -> None:
-    script = answering(keep_alives(0.05, then=acknowledged, count=20))
-    with Scripted(script) as receiver, driver(receiver.host, timeout=0.5) as client:
-        assert 10 == client.send(numbered(10))
-
-
-def test_without_a_stall_timeout_keep_alives_hold_a_line(driver: MakeDriver) -> None:
-    script = answering(keep_alives(0.02, then=acknowledged, count=20))
-    with Scripted(script) as receiver, driver(receiver.host, stall_timeout=None) as client:
-        assert 10 == client.send(numbered(10))
-
-
-def test_partial_acks_are_no_stall(driver: MakeDriver) -> None:
-    pace = threading.Event()
-
-    def serve(peer: Peer) -> None:
-        for sequence in range(1, peer.window().count + 1):
-            pace.wait(0.05)
-            peer.ack(sequence)
-
-    options = {"timeout": 0.6, "stall_timeout": 0.6}
-    with Scripted(serve) as receiver, driver(receiver.host, **options) as client:
-        assert 20 == client.send(numbered(20))
-
-
-def test_a_window_behind_a_slow_one_is_not_given_up_for_silence(driver: MakeDriver) -> None:
-    """Logstash sends no keep-alive for it."""
-
-    def serve(peer: Peer) -> None:
-        first, second = peer.window(), peer.window()
-        peer.keep_alive()
-        peer.ack(first.count)
-        assert peer.is_quiet(0.9)
-        peer.ack(second.count)
-
-    with Scripted(serve) as receiver, driver(receiver.host, bulk_max_size=5, timeout=0.3) as client:
-        assert 10 == client.send(numbered(10))
-
-
-def test_a_window_behind_a_slow_one_is_given_up_for_lack_of_progress(driver: MakeDriver) -> None:
-    def serve(peer: Peer) -> None:
-        first, second = peer.window(), peer.window()
-        peer.keep_alive()
-        peer.ack(first.count)
-        silence(peer, second)
-
-    options = {"bulk_max_size": 5, "timeout": 0.1, "stall_timeout": 0.4}
-    with Scripted(serve) as receiver, driver(receiver.host, **options) as client:
-        with pytest.raises(Stalled) as lost:
-            client.send(numbered(10))
-
-        assert [5, 6, 7, 8, 9] == ids(lost.value.unacked)
-
-
-def test_nifi_overloaded_acks_a_part_and_never_the_rest(driver: MakeDriver) -> None:
-    script = answering(after(acks(7), silence))
-    with Scripted(script, answering(acknowledged)) as receiver, driver(receiver.host, timeout=0.3) as client:
-        with pytest.raises(AckTimeout) as lost:
-            client.send(numbered(10))
-
-        assert 3 == client.send(lost.value.unacked)
-        assert [7, 8, 9] == receiver.windows[-1].ids
-        assert [1, 2, 3] == receiver.windows[-1].sequences
-
-
-def large_events(count: int, size: int) -> list[dict[str, object]]:
-    return [{"id": number, "message": "x" * size} for number in range(count)]
-
-
-SMALL_BUFFERS = 8 << 10
-
-
-def test_a_receiver_that_takes_no_bytes_is_given_up(driver: MakeDriver) -> None:
-    def serve(peer: Peer) -> None:
-        peer.read(10)
-        hold.wait()
-
-    hold = threading.Event()
-    options = {"compression_level": 0, "bulk_max_bytes": 1 << 30, "timeout": 0.3}
-    with Scripted(serve, receive_buffer=SMALL_BUFFERS) as receiver, driver(receiver.host, **options) as client:
-        with pytest.raises(ConnectionLost, match=r"the peer took no bytes for 0.3 seconds") as lost:
-            client.send(large_events(20, 1_000_000))
-
-        assert list(range(20)) == ids(lost.value.unacked)
-        hold.set()
-
-
-def test_a_receiver_that_takes_bytes_slowly_is_alive(driver: MakeDriver) -> None:
-    """Reading the window takes longer than the time-out for silence: it counts from when all is written."""
-    pace = threading.Event()
-
-    def serve(peer: Peer) -> None:
-        for _ in range(30):
-            peer.take(512 << 10)
-            pace.wait(0.05)
-        peer.ack(peer.window().count)
-
-    options = {"compression_level": 0, "bulk_max_bytes": 1 << 30, "timeout": 0.7, "stall_timeout": 0.7}
-    with Scripted(serve) as receiver, driver(receiver.host, **options) as client:
-        assert 20 == client.send(large_events(20, 1_000_000))
-
-
-def test_a_receiver_that_takes_no_bytes_but_sends_keep_alives_is_alive(driver: MakeDriver) -> None:
-    """go-lumber reads no further while its consumer works."""
-    pace = threading.Event()
-
-    def serve(peer: Peer) -> None:
-        first = peer.window()
-        for _ in range(20):
-            peer.keep_alive()
-            pace.wait(0.05)
-        peer.ack(first.count)
-        peer.ack(peer.window().count)
-
-    options = {"compression_level": 0, "bulk_max_bytes": 1 << 30, "timeout": 0.5}
-    with Scripted(serve, receive_buffer=SMALL_BUFFERS) as receiver, driver(receiver.host, **options) as client:
-        client.post([{"id": -1}])
-        assert 20 == client.send(large_events(20, 1_000_000))
-
-
-def test_keep_alives_do_not_excuse_for_ever_that_no_bytes_are_taken(driver: MakeDriver) -> None:
-    def serve(peer: Peer) -> None:
-        peer.window()
-        keep_alives(0.05)(peer, peer.windows[0])
-
-    options = {"compression_level": 0, "bulk_max_bytes": 1 << 30, "timeout": 0.2, "stall_timeout": 0.5}
-    with Scripted(serve, receive_buffer=SMALL_BUFFERS) as receiver, driver(receiver.host, **options) as client:
-        client.post([{"id": -1}])
-        with pytest.raises(ConnectionLost) as lost:
-            client.send(large_events(20, 1_000_000))
-
-        assert list(range(-1, 20)) == ids(lost.value.unacked)
 
 
 def test_the_unacked_events_are_sent_again_numbered_from_one(driver: MakeDriver) -> None:
@@ -454,3 +305,33 @@ def test_after_a_loss_the_next_use_connects_anew(driver: MakeDriver, script: Scr
         assert 3 == client.send(numbered(3))
 
         assert 3 == len(receiver.peers)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_a_receiver_does_all_events_arrive_by_sending_the_unacked_again(driver: MakeDriver, seed: int) -> None:
+    chance = random.Random(seed)
+
+    def serve(peer: Peer) -> None:
+        while True:
+            window = peer.window()
+            for _ in range(chance.randrange(3)):
+                peer.keep_alive()
+            acked = chance.choice([0, chance.randint(1, window.count), window.count, window.count])
+            if acked:
+                peer.dribble(ack(acked))
+            if acked < window.count or not chance.randrange(6):
+                chance.choice([ends, closes, resets, sends(ack(window.count + 1))])(peer, window)
+
+    options = {"bulk_max_size": 7, "pipelining": 3, "compression_level": chance.choice([0, 1])}
+    with Scripted(serve) as receiver, driver(receiver.host, **options) as client:
+        left: Any = numbered(200)
+        while len(left):
+            try:
+                client.send(left)
+                left = []
+            except ConnectionLost as lost:
+                assert list(range(200))[200 - len(lost.unacked) :] == ids(lost.unacked)  # noqa: PT017 - many times
+                assert len(lost.unacked) <= len(left)  # noqa: PT017 - as above
+                left = lost.unacked
+
+        assert set(range(200)) == set(receiver.ids)

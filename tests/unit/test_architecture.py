@@ -21,7 +21,7 @@ CORE, INTEGRATIONS = "beats_core", "beats_integrations"
 
 FLOORS = (
     ("errors", "version"),
-    ("encoding", "compression", "frames", "options", "hosts", "tls", "stats"),
+    ("encoding", "compression", "frames", "options", "hosts", "tls", "stats", "lifecycle"),
     ("protocol", "backlog", "spool", "inbox"),
     ("client", "async_client", "receiver"),
     ("sender", "intake", "shipper"),

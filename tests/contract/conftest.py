@@ -1,0 +1,49 @@
+"""What the tests of clients and receivers share."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from support.authority import Authority
+from support.clients import DRIVERS, MakeDriver
+from support.consumer import Consumer
+
+
+@pytest.fixture(params=DRIVERS, ids=["Client", "AsyncClient"])
+def driver(request: pytest.FixtureRequest) -> MakeDriver:
+    """Both clients, one after the other."""
+    make: MakeDriver = request.param
+    return make
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """The authority that the other side trusts."""
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """One that nobody trusts."""
+    return Authority(tmp_path_factory.mktemp("stranger"))
+
+
+@pytest.fixture
+def consumer() -> Iterator[Consumer]:
+    """A consumer for a Receiver; whatever a test does, it does not wait for ever."""
+    consumer = Consumer()
+    yield consumer
+    consumer.go_on.set()
+
+
+@pytest.fixture
+def no_receiver_left_behind() -> Iterator[None]:
+    """Fail a test that leaves a thread of a Receiver."""
+    yield
+    for thread in threading.enumerate():
+        if thread.name.startswith("beats-"):
+            thread.join(5.0)  # one that is about to end
+            assert not thread.is_alive(), thread.name

@@ -1,0 +1,187 @@
+"""The end of a program: what was accepted is delivered, in time, or counted and told."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from beats_core import Receiver
+from support.programs import run
+from support.shippers import closed_port, ids
+
+ENDINGS = {
+    "return": ("", 0),
+    "sys.exit": ("sys.exit(3)", 3),
+    "an exception": ("raise ValueError('nothing to do with shipping')", 1),
+    "an interrupt": ("os.kill(os.getpid(), signal.SIGINT); time.sleep(60)", -2),
+}
+
+
+@pytest.mark.parametrize(("ending", "status"), ENDINGS.values(), ids=ENDINGS.keys())
+def test_a_program_that_ends_delivers_what_it_put(ending: str, status: int) -> None:
+    with Receiver() as receiver:
+        run(
+            f"""
+            shipper = Shipper(host, bulk_max_size=100)
+            put(shipper, *range(2_000))
+            {ending}
+            """,
+            receiver.host,
+            expect=status,
+            complains=True,
+        )
+
+        assert list(range(2_000)) == ids(receiver.events)
+
+
+def test_with_a_dead_receiver_a_program_ends_in_time_and_says_what_it_lost() -> None:
+    ended = run(
+        """
+        shipper = Shipper(host, shutdown_timeout=0.2)
+        put(shipper, *range(10))
+        """,
+        closed_port(),
+        complains=True,
+    )
+
+    assert "10 events were not acknowledged before the end and are lost" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_several_shippers_share_the_time_at_the_end() -> None:
+    """One after the other they would take longer than a program may."""
+    ended = run(
+        """
+        shippers = [Shipper(host, shutdown_timeout=1.5, index=f"i{number}") for number in range(50)]
+        for shipper in shippers:
+            put(shipper, 1)
+        """,
+        closed_port(),
+        complains=True,
+    )
+
+    assert ended.stderr.count("1 events were not acknowledged before the end and are lost") == 50
+
+
+def test_what_a_thread_puts_after_the_main_one_has_ended_is_delivered() -> None:
+    with Receiver() as receiver:
+        run(
+            """
+            shipper = Shipper(host)
+            put(shipper, 1)
+
+            def go_on():
+                threading.main_thread().join()
+                put(shipper, *range(2, 500))
+
+            threading.Thread(target=go_on).start()
+            """,
+            receiver.host,
+        )
+
+        assert list(range(1, 500)) == ids(receiver.events)
+
+
+@pytest.mark.parametrize("first", ["", "put(shipper, 1)"], ids=["first put of all", "not the first put"])
+def test_what_an_exit_handler_puts_is_delivered(first: str) -> None:
+    """Python 3.12 starts no thread any more then: the first put of all is delivered by the handler of ours."""
+    with Receiver() as receiver:
+        run(
+            f"""
+            import atexit
+            shipper = Shipper(host)
+            atexit.register(put, shipper, 2, 3)
+            {first}
+            """,
+            receiver.host,
+            complains=True,
+        )
+
+        assert ([1] if first else []) + [2, 3] == ids(receiver.events)
+
+
+def test_what_is_put_after_our_own_exit_handler_is_refused_and_counted() -> None:
+    with Receiver() as receiver:
+        ended = run(
+            """
+            shipper = Shipper(host)
+            put(shipper, 1)
+            """,
+            receiver.host,
+            before="""
+            import atexit
+
+            @atexit.register
+            def last():
+                print(shipper.put({"id": 2}), dict(shipper.stats().dropped), shipper.flush())
+            """,
+        )
+
+        assert ended.stdout == "False {'closed': 1} True\n"
+        assert [1] == ids(receiver.events)
+
+
+def test_daemon_threads_that_go_on_putting_lose_nothing_that_was_accepted() -> None:
+    with Receiver() as receiver:
+        ended = run(
+            """
+            shipper = Shipper(host, shutdown_timeout=30)
+            accepted = [0] * 4
+
+            def go_on(thread):
+                while True:
+                    accepted[thread] += shipper.put({"id": thread})
+
+            for thread in range(4):
+                threading.Thread(target=go_on, args=(thread,), daemon=True).start()
+            while not all(accepted):
+                time.sleep(0.001)
+            """,
+            receiver.host,
+            before="""
+            import atexit, json
+
+            @atexit.register
+            def last():
+                stats = shipper.stats()
+                print(json.dumps([sum(accepted), stats.accepted, stats.acked]))
+            """,
+            complains=True,  # that events are refused
+        )
+        said, accepted, acked = json.loads(ended.stdout)
+
+        assert accepted == acked == len(receiver.events)
+        assert accepted - 4 <= said <= accepted  # each thread may just have been told
+
+
+def test_a_shipper_that_was_never_used_costs_nothing_at_the_end() -> None:
+    ended = run(
+        """
+        shipper = Shipper(host, shutdown_timeout=30)
+        print(threading.active_count())
+        """,
+        closed_port(),
+    )
+
+    assert ended.stdout == "1\n"
+
+
+def test_a_stuck_connection_does_not_hold_up_the_end() -> None:
+    """The receiver's queue of connections is full: it answers no SYN."""
+    run(
+        """
+        import socket
+        listener = socket.create_server(("127.0.0.1", 0), backlog=0)
+        waiting = [socket.socket() for _ in range(4)]
+        for line in waiting:
+            line.setblocking(False)
+            line.connect_ex(listener.getsockname())
+        shipper = Shipper(f"127.0.0.1:{listener.getsockname()[1]}", shutdown_timeout=0.2)
+        put(shipper, 1)
+        while not shipper.stats().pending:
+            time.sleep(0.001)
+        """,
+        "",
+        complains=True,
+    )

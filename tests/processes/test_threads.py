@@ -1,0 +1,313 @@
+"""The shipper's threads: when there are some, what they do when there is nothing to do, and life without them."""
+
+from __future__ import annotations
+
+from beats_core import Receiver
+from support.programs import run
+from support.scripted import Scripted, acknowledged, after, answering, closes, silence
+from support.shippers import closed_port, ids
+
+# `switches()`: how often each of our threads has been woken, or has given way, so far.
+# `at_rest()`: the same, when that has stopped changing.
+SWITCHES = """
+from pathlib import Path
+
+def switches():
+    counts = []
+    for thread in threading.enumerate():
+        if thread.name == "beats-shipper":
+            status = Path(f"/proc/self/task/{thread.native_id}/status").read_text()
+            counts.append([line.split()[1] for line in status.splitlines() if "ctxt_switches" in line])
+    return counts
+
+def at_rest():
+    before = None
+    while before != (before := switches()):
+        time.sleep(0.1)
+    return before
+"""
+# Half a second in which nothing happens.
+IDLE = """
+before = at_rest()
+time.sleep(0.5)
+assert switches() == before, (switches(), before)
+print(len(before))
+"""
+
+
+def test_importing_and_making_a_shipper_start_no_thread() -> None:
+    ended = run(
+        """
+        shipper = Shipper(host)
+        shipper.flush(), shipper.stats()
+        print(threading.active_count())
+        """,
+        closed_port(),
+    )
+
+    assert ended.stdout == "1\n"
+
+
+def test_threads_start_with_the_first_put_and_end_with_the_close() -> None:
+    with Receiver() as receiver:
+        ended = run(
+            """
+            shipper = Shipper([host, host.replace("127.0.0.1", "localhost")], loadbalance=True)
+            put(shipper, 1)
+            print(threading.active_count(), {thread.daemon for thread in threading.enumerate()[1:]})
+            put(shipper, 2)
+            print(threading.active_count())
+            shipper.close()
+            print(threading.active_count())
+            """,
+            receiver.host,
+        )
+
+    assert ended.stdout == "4 {True}\n4\n1\n"
+
+
+# Nothing to do.
+
+
+def test_with_an_idle_line_no_thread_wakes() -> None:
+    with Receiver() as receiver:
+        ended = run(
+            f"""
+            shipper = Shipper(host)
+            put(shipper, *range(100))
+            assert shipper.flush()
+            {indented(SWITCHES + IDLE)}
+            """,
+            receiver.host,
+        )
+
+    assert ended.stdout == "2\n"
+
+
+def test_while_a_window_is_in_flight_no_thread_wakes() -> None:
+    with Scripted(answering(silence)) as server:
+        ended = run(
+            f"""
+            shipper = Shipper(host, shutdown_timeout=0)
+            put(shipper, 1)
+            while not shipper.stats().in_flight:
+                time.sleep(0.001)
+            {indented(SWITCHES + IDLE)}
+            """,
+            server.host,
+            complains=True,
+        )
+
+    assert ended.stdout == "2\n"
+
+
+def test_when_the_receiver_has_closed_an_idle_line_no_thread_wakes() -> None:
+    with Scripted(answering(after(acknowledged, closes))) as server:
+        ended = run(
+            f"""
+            shipper = Shipper(host)
+            put(shipper, 1)
+            assert shipper.flush()
+            while shipper.stats().hosts[host].connected:
+                time.sleep(0.001)
+            {indented(SWITCHES + IDLE)}
+            """,
+            server.host,
+        )
+
+    assert ended.stdout == "2\n"
+
+
+def test_a_put_wakes_nobody_while_others_gather_behind_a_window() -> None:
+    with Scripted(answering(silence)) as server:
+        run(
+            f"""
+            shipper = Shipper(host, flush_interval=60, shutdown_timeout=0)
+            put(shipper, 0)
+            while not shipper.stats().in_flight:
+                time.sleep(0.001)
+            {indented(SWITCHES)}
+            before = at_rest()
+            put(shipper, *range(1, 500))
+            assert switches() == before, (switches(), before)
+            """,
+            server.host,
+            complains=True,
+        )
+
+
+# In the middle of something else.
+
+
+def test_signal_handlers_and_finalisers_may_put_at_any_moment() -> None:
+    with Receiver() as receiver:
+        ended = run(
+            """
+            import gc, itertools
+            shipper = Shipper(host, bulk_max_size=50, shutdown_timeout=30)
+            numbers = itertools.count()
+            accepted = []
+
+            def put_one(*_):
+                if shipper.put({"id": next(numbers)}):
+                    accepted.append(None)
+
+            class Finalised:
+                def __init__(self):
+                    self.itself = self
+
+                def __del__(self):
+                    put_one()
+
+            signal.signal(signal.SIGALRM, put_one)
+            signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
+            gc.set_threshold(7)
+            for _ in range(20):
+                for _ in range(200):
+                    Finalised()
+                    put_one()
+                assert shipper.flush(30)
+                shipper.stats()
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            gc.collect()
+            stats = shipper.close()
+            assert len(accepted) == stats.accepted == stats.acked, (len(accepted), stats)
+            print(stats.accepted)
+            """,
+            receiver.host,
+        )
+
+        assert list(range(int(ended.stdout))) == sorted(ids(receiver.events))
+
+
+# Without threads.
+
+# Stacks for which no address space has room: as if the system had no thread left.
+NO_THREAD = "threading.stack_size(1 << 46)"
+A_THREAD = "threading.stack_size(0)"
+
+
+def test_without_threads_flush_and_close_deliver_in_the_thread_that_calls_them() -> None:
+    with Receiver() as receiver:
+        ended = run(
+            f"""
+            {NO_THREAD}
+            shipper = Shipper([sys.argv[2], host], loadbalance=True, backoff_init=0.01)
+            put(shipper, *range(10))
+            assert shipper.flush()
+            put(shipper, *range(10, 20))
+            stats = shipper.close()
+            print(threading.active_count(), stats.accepted, stats.acked, stats.lost)
+            """,
+            receiver.host,
+            closed_port(),
+            complains=True,
+        )
+
+        assert ended.stdout == "1 20 20 0\n"
+        assert list(range(20)) == ids(receiver.events)
+    assert "no thread can be started, events wait for flush() or close()" in ended.stderr
+
+
+def test_without_threads_the_end_of_the_program_delivers() -> None:
+    with Receiver() as receiver:
+        run(
+            f"""
+            {NO_THREAD}
+            put(Shipper(host), *range(10))
+            """,
+            receiver.host,
+            complains=True,
+        )
+
+        assert list(range(10)) == ids(receiver.events)
+
+
+def test_without_threads_and_receivers_closing_ends_in_time() -> None:
+    ended = run(
+        f"""
+        {NO_THREAD}
+        shipper = Shipper([host, host], loadbalance=True, shutdown_timeout=0.2)
+        put(shipper, 1)
+        print(shipper.flush(0.1), dict(shipper.close().dropped))
+        """,
+        closed_port(),
+        complains=True,
+    )
+
+    assert ended.stdout == "False {'shutdown': 1}\n"
+
+
+def test_threads_start_as_soon_as_they_can() -> None:
+    with Receiver() as receiver:
+        run(
+            f"""
+            {NO_THREAD}
+            shipper = Shipper(host)
+            put(shipper, 0)
+            assert shipper.flush()
+            put(shipper, 1)
+            {A_THREAD}
+            number = 2
+            while threading.active_count() == 1:
+                put(shipper, number)
+                number += 1
+                time.sleep(0.05)
+            while shipper.stats().acked < number:
+                time.sleep(0.001)
+            """,
+            receiver.host,
+            complains=True,
+        )
+
+        numbers = ids(receiver.events)
+    assert list(range(len(numbers))) == numbers
+
+
+def test_without_descriptors_put_accepts_and_later_all_is_delivered() -> None:
+    with Receiver() as receiver:
+        run(
+            """
+            import resource
+            shipper = Shipper(host)
+            limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+            put(shipper, 0)
+            assert not shipper.flush(0.1)
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            put(shipper, 1)
+            assert shipper.flush()
+            """,
+            receiver.host,
+            complains=True,
+        )
+
+        assert [0, 1] == ids(receiver.events)
+
+
+def test_a_program_that_runs_out_of_descriptors_meanwhile_delivers_when_it_has_some_again() -> None:
+    with Scripted(answering(closes), answering(acknowledged)) as server:
+        run(
+            """
+            import resource
+            shipper = Shipper(host, backoff_init=0.01, backoff_max=0.02)
+            limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+            put(shipper, 0)
+            while not shipper.stats().hosts:
+                time.sleep(0.001)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+            put(shipper, 1)
+            assert not shipper.flush(0.2)
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            assert shipper.flush()
+            """,
+            server.host,
+            complains=True,
+        )
+
+        assert {0, 1} == set(server.ids)
+
+
+def indented(program: str) -> str:
+    """Return lines so that they stand in a program of a test."""
+    return program.replace("\n", "\n" + " " * 12)

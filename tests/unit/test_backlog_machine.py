@@ -1,0 +1,214 @@
+"""The ledger against a list: whatever senders do, in whatever order, nothing is lost, doubled or out of line."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import Enum
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from beats_core.backlog import REFUSALS, Backlog
+from beats_core.frames import Batch
+
+
+class State(Enum):
+    PENDING = "pending"
+    IN_FLIGHT = "in flight"
+    ACKED = "acked"
+    DROPPED = "dropped"
+    DEAD = "dead"
+
+
+@dataclass
+class Event:
+    """What the model knows of one event; its place in the list is its ordinal."""
+
+    payload: bytes
+    state: State = State.PENDING
+    returned: bool = False
+    refused_alone: int = 0  # times running, until it was a suspect
+    held_against: int = 0  # times since
+    acked_then: int = 0  # how many were acknowledged when it was last held against it
+
+    @property
+    def suspect(self) -> bool:
+        return self.refused_alone == REFUSALS
+
+
+@dataclass
+class Lease:
+    batch: Batch
+    left: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.left = len(self.batch)
+
+
+class Ledger(RuleBasedStateMachine):
+    @initialize(
+        bulk_max_size=st.integers(1, 6), bulk_max_bytes=st.integers(1, 60), flush_interval=st.sampled_from([0.0, 1.0])
+    )
+    def begin(self, bulk_max_size: int, bulk_max_bytes: int, flush_interval: float) -> None:
+        self.bulk_max_size = bulk_max_size
+        self.bulk_max_bytes = bulk_max_bytes
+        self.backlog = Backlog(bulk_max_size, bulk_max_bytes, flush_interval)
+        self.events: list[Event] = []
+        self.leases: list[Lease] = []
+        self.now = 0.0
+        self.resent = 0
+
+    def ordinals(self, *states: State) -> list[int]:
+        return [ordinal for ordinal, event in enumerate(self.events) if event.state in states]
+
+    def left_of(self, lease: Lease) -> list[Event]:
+        end = lease.batch.first + len(lease.batch)
+        return self.events[end - lease.left : end]
+
+    @rule(sizes=st.lists(st.integers(1, 40), max_size=12))
+    def append(self, sizes: list[int]) -> None:
+        begin = len(self.events)
+        self.events += [Event(b"%d" % (begin + place) + b" " * size) for place, size in enumerate(sizes)]
+        self.backlog.append([event.payload for event in self.events[begin:]], self.now)
+
+    @rule(seconds=st.sampled_from([0.25, 1.0, 100.0]))
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule()
+    def hurry(self) -> None:
+        self.backlog.hurry()
+
+    @rule()
+    def take(self) -> None:
+        wait = self.backlog.wait_time(self.now)
+        batch = self.backlog.take(self.now)
+        assert (batch is not None) == (wait == 0)
+        if batch is None:
+            return
+        events = self.events[batch.first : batch.first + len(batch)]
+        assert [event.payload for event in events] == list(batch.payloads)
+        assert all(event.state is State.PENDING for event in events)
+        assert len(batch) <= self.bulk_max_size
+        assert batch.size <= self.bulk_max_bytes or len(batch) == 1
+        if events[0].suspect:
+            assert len(batch) == 1
+        else:
+            pending = self.ordinals(State.PENDING)
+            assert batch.first == min(ordinal for ordinal in pending if not self.events[ordinal].suspect)
+        for event in events:
+            event.state = State.IN_FLIGHT
+        self.leases.append(Lease(batch))
+
+    @precondition(lambda self: self.leases)
+    @rule(choice=st.integers(0, 9), share=st.floats(0.01, 1))
+    def ack(self, choice: int, share: float) -> None:
+        lease = self.leases[choice % len(self.leases)]
+        count = max(1, int(lease.left * share))
+        for event in self.left_of(lease)[:count]:
+            event.state = State.ACKED
+        lease.left -= count
+        self.backlog.ack(lease.batch, count)
+        assert self.backlog.left(lease.batch) == lease.left
+        assert self.backlog.is_leased(lease.batch) == bool(lease.left)
+        if not lease.left:
+            self.leases.remove(lease)
+
+    @precondition(lambda self: self.leases)
+    @rule(choice=st.integers(0, 9), refused=st.booleans())
+    def put_back(self, choice: int, *, refused: bool) -> None:
+        lease = self.leases.pop(choice % len(self.leases))
+        events = self.left_of(lease)
+        refused = refused and lease.left == len(lease.batch)
+        self.backlog.put_back(lease.batch, refused=refused)
+        self.resent += lease.left
+        for event in events:
+            event.state = State.PENDING
+        if len(events) == 1:
+            self.judge(events[0], refused=refused)
+
+    @rule(times=st.integers(1, 9))
+    def close_on_whatever_comes(self, times: int) -> None:
+        for _ in range(times):
+            leased = len(self.leases)
+            self.take()
+            if len(self.leases) > leased:
+                self.put_back(leased, refused=True)
+
+    def judge(self, event: Event, *, refused: bool) -> None:
+        acked = len(self.ordinals(State.ACKED))
+        if not event.suspect:
+            event.refused_alone = event.refused_alone + 1 if refused else 0
+            event.acked_then = acked
+        elif refused and event.acked_then < acked:
+            event.acked_then = acked
+            event.held_against += 1
+            if event.held_against == REFUSALS:
+                event.state = State.DEAD
+
+    @invariant()
+    def every_event_is_in_exactly_one_place(self) -> None:
+        backlog = self.backlog
+        known = Counter(event.state for event in self.events)
+        assert backlog.appended == len(self.events)
+        assert (
+            backlog.pending,
+            backlog.in_flight,
+            backlog.acked,
+            backlog.dropped.total(),
+            backlog.dead,
+        ) == tuple(known[state] for state in State)
+        assert backlog.appended == (
+            backlog.pending + backlog.in_flight + backlog.acked + backlog.dropped.total() + backlog.dead
+        )
+        assert backlog.settled == backlog.acked + backlog.dropped.total() + backlog.dead
+
+    @invariant()
+    def bytes_add_up(self) -> None:
+        def size(*states: State) -> int:
+            return sum(len(self.events[ordinal].payload) for ordinal in self.ordinals(*states))
+
+        assert self.backlog.appended_bytes == size(*State)
+        assert self.backlog.acked_bytes == size(State.ACKED)
+        assert self.backlog.settled_bytes == size(State.ACKED, State.DROPPED, State.DEAD)
+        assert self.backlog.resent == self.resent
+
+    @invariant()
+    def settled_until_is_the_oldest_event_that_is_not(self) -> None:
+        unsettled = self.ordinals(State.PENDING, State.IN_FLIGHT)
+        assert self.backlog.settled_until == min(unsettled, default=len(self.events))
+
+    @invariant()
+    def there_is_always_a_way_on(self) -> None:
+        """With nothing in flight nobody else will wake the sender: whatever is pending must become due by itself."""
+        if self.backlog.pending and not self.backlog.in_flight:
+            assert self.backlog.wait_time(self.now) is not None
+
+    def teardown(self) -> None:
+        """Now and then the ledger is dropped; else a receiver accepts everything that is left."""
+        if len(self.events) % 2:
+            self.drop_all()
+        while self.leases:
+            self.ack(0, 1.0)
+        while self.backlog.pending:
+            self.take()
+            self.ack(0, 1.0)
+        self.every_event_is_in_exactly_one_place()
+        self.bytes_add_up()
+        assert self.backlog.settled == len(self.events)
+
+    def drop_all(self) -> None:
+        unsettled = self.ordinals(State.PENDING, State.IN_FLIGHT)
+        assert self.backlog.drop_all("shutdown") == len(unsettled)
+        for ordinal in unsettled:
+            self.events[ordinal].state = State.DROPPED
+        for lease in self.leases:  # a sender that is still at it is ignored
+            self.backlog.ack(lease.batch, lease.left)
+            self.backlog.put_back(lease.batch, refused=True)
+        self.leases = []
+        assert self.backlog.take(self.now) is None
+        assert self.backlog.settled_until == len(self.events)
+
+
+TestLedger = Ledger.TestCase
