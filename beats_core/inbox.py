@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
+from threading import TIMEOUT_MAX
 from typing import Generic, TypeVar
 
 _logger = logging.getLogger("beats_core.inbox")
@@ -101,7 +102,7 @@ class Inbox(Generic[Marker]):
         self._gathering = True  # before asking: what ends the business afterwards kicks
         try:
             if busy():
-                self._kicks.get(timeout=at_most)
+                self._kicks.get(timeout=min(at_most, TIMEOUT_MAX))
             while True:
                 self._kicks.get_nowait()
         except Empty:

@@ -63,7 +63,7 @@ def join(threads: Iterable[threading.Thread], deadline: float) -> None:
 
 def lock_timeout(deadline: float) -> float:
     """Return how long to wait, for what ends or answers by itself at `deadline`, as locks take it."""
-    return min(max(0.0, deadline - monotonic()) + _GRACE, threading.TIMEOUT_MAX)
+    return min(max(0.0, deadline + _GRACE - monotonic()), threading.TIMEOUT_MAX)
 
 
 def finish_with_multiprocessing() -> None:

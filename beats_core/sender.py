@@ -37,7 +37,7 @@ class Backoff:
 
     def __init__(self, init: float, longest: float, jitter: Callable[[], float] = random.random) -> None:
         self._init = init
-        self._longest = longest
+        self._longest = max(longest, _LEAST_WAIT)
         self._jitter = jitter
         self._next = init
 

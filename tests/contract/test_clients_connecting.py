@@ -12,7 +12,7 @@ import pytest
 
 from beats_core import Client, ConnectionLost
 from support.authority import Authority
-from support.clients import MakeDriver, ids, numbered
+from support.clients import BlockingAsyncClient, MakeDriver, ids, numbered
 from support.columns import COLUMNS, Column
 from support.scripted import (
     Answer,
@@ -179,7 +179,10 @@ def test_the_end_of_a_tls_line_reports_exactly_the_unacked_tail(
         with pytest.raises(ConnectionLost) as lost:
             client.send(numbered(45))
 
-        assert list(range(acked, 45)) == ids(lost.value.unacked)
+        # asyncio's TLS forgets what it has not decrypted when a write fails: those acks can be missed, and are then
+        # sent again. Never the reverse.
+        missed = driver is BlockingAsyncClient and end is resets and len(lost.value.unacked) == 45
+        assert list(range(0 if missed else acked, 45)) == ids(lost.value.unacked)
 
 
 def test_an_idle_tls_line_that_the_receiver_closed_is_replaced_in_silence(

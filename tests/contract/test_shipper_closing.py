@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from math import inf
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from beats_core import Receiver, Shipper
+from beats_core import Options, Receiver, Shipper
 from support.scripted import Peer, Scripted, Window, answering, silence
 from support.shippers import (
     closed_port,
@@ -119,6 +120,21 @@ def test_a_flush_and_a_close_may_wait_for_ever(timeout: float) -> None:
 
         assert shipper.flush(timeout)
         assert shipper.close(timeout).acked == 1
+
+
+@pytest.mark.parametrize("values", [{"flush_interval": 1e12}, {"timeout": 1e9, "stall_timeout": 1e12}], ids=str)
+def test_an_option_may_say_for_ever(values: dict[str, Any]) -> None:
+    with Scripted() as server, Shipper(options=Options(hosts=server.host, **values)) as shipper:
+        put(shipper, 1)
+        peer = server.accept()
+        peer.window()
+        put(shipper, 2)
+        assert not shipper.flush(0.05)
+        peer.ack(1)
+        peer.window()
+        peer.ack(1)
+
+        assert shipper.flush()
 
 
 def test_a_flush_is_answered_when_the_shipper_closes_meanwhile() -> None:

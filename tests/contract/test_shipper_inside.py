@@ -72,7 +72,7 @@ class Failing:
         callers = [caller.f_code for caller, _ in traceback.walk_stack(frame)]
         if callers[1].co_filename == inspect.getfile(backlog):  # the ledger does not fail halfway
             return
-        if "_drop_line" in {caller.co_name for caller in callers}:  # nor does what closes a line
+        if {"close", "_drop_line"} & {caller.co_name for caller in callers}:  # nor does what closes a line
             return
         self.left -= 1
         if self.left == 0:

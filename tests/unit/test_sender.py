@@ -49,8 +49,8 @@ def test_a_reset_begins_anew() -> None:
 
 @pytest.mark.parametrize(
     ("init", "longest", "expected"),
-    [(5.0, 2.0, [2, 2, 2]), (0.0, 60.0, [0, 0.1, 0.2]), (0.0, 0.0, [0, 0, 0])],
-    ids=["longest below the first", "at once, but not again and again", "no wait at all"],
+    [(5.0, 2.0, [2, 2, 2]), (0.0, 60.0, [0, 0.1, 0.2]), (0.0, 0.0, [0, 0.1, 0.1])],
+    ids=["longest below the first", "at once, but not again and again", "no wait at all, but no spinning either"],
 )
 def test_odd_bounds_are_kept(init: float, longest: float, expected: list[float]) -> None:
     assert expected == waits(Backoff(init, longest, certain), 3)
