@@ -1,4 +1,4 @@
-"""What holds for every test: no thread left behind, nothing skipped in CI, and a count of tests by kind."""
+"""What holds for every test: no thread left behind, nothing skipped in CI, a count of tests by kind; and fixtures."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pathlib import PurePosixPath
 import hypothesis
 import pytest
 
+from support.authority import Authority
+from support.clients import DRIVERS, MakeDriver
 from support.requirements import everything_required
 
 # `dev` looks somewhere else in every run; `ci` always looks in the same places, so that a red run is the change's.
@@ -20,6 +22,25 @@ hypothesis.settings.register_profile("ci", max_examples=300, deadline=None, dera
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if everything_required() else "dev"))
 
 GRACE = 5.0  # seconds for threads that were told to end and are about to
+
+
+@pytest.fixture(params=DRIVERS, ids=["Client", "AsyncClient"])
+def driver(request: pytest.FixtureRequest) -> MakeDriver:
+    """Both clients, one after the other."""
+    make: MakeDriver = request.param
+    return make
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """The authority that the other side trusts."""
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """One that nobody trusts."""
+    return Authority(tmp_path_factory.mktemp("stranger"))
 
 
 @pytest.fixture(autouse=True)

@@ -39,6 +39,7 @@ class Event:
 
 @dataclass
 class Lease:
+    line: int  # the connection on which it is in flight
     batch: Batch
     left: int = field(init=False)
 
@@ -80,10 +81,11 @@ class Ledger(RuleBasedStateMachine):
     def hurry(self) -> None:
         self.backlog.hurry()
 
-    @rule()
-    def take(self) -> None:
-        wait = self.backlog.wait_time(self.now)
-        batch = self.backlog.take(self.now)
+    @rule(line=st.integers(0, 1))
+    def take(self, line: int) -> None:
+        alongside = [lease.batch for lease in self.leases if lease.line == line]
+        wait = self.backlog.wait_time(self.now, alongside)
+        batch = self.backlog.take(self.now, alongside)
         assert (batch is not None) == (wait == 0)
         if batch is None:
             return
@@ -94,12 +96,13 @@ class Ledger(RuleBasedStateMachine):
         assert batch.size <= self.bulk_max_bytes or len(batch) == 1
         if events[0].suspect:
             assert len(batch) == 1
+            assert not alongside
         else:
             pending = self.ordinals(State.PENDING)
             assert batch.first == min(ordinal for ordinal in pending if not self.events[ordinal].suspect)
         for event in events:
             event.state = State.IN_FLIGHT
-        self.leases.append(Lease(batch))
+        self.leases.append(Lease(line, batch))
 
     @precondition(lambda self: self.leases)
     @rule(choice=st.integers(0, 9), share=st.floats(0.01, 1))
@@ -132,7 +135,7 @@ class Ledger(RuleBasedStateMachine):
     def close_on_whatever_comes(self, times: int) -> None:
         for _ in range(times):
             leased = len(self.leases)
-            self.take()
+            self.take(0)
             if len(self.leases) > leased:
                 self.put_back(leased, refused=True)
 
@@ -192,7 +195,7 @@ class Ledger(RuleBasedStateMachine):
         while self.leases:
             self.ack(0, 1.0)
         while self.backlog.pending:
-            self.take()
+            self.take(0)
             self.ack(0, 1.0)
         self.every_event_is_in_exactly_one_place()
         self.bytes_add_up()
