@@ -69,9 +69,9 @@ class Listening:
             print(f"beats: cannot listen on {self._bind}: {failure_reason(error)}", file=sys.stderr)
             return FAILED
         with receiver:
-            kind = "TLS" if self._context else "plain"
-            print(f"beats: listening on {receiver.host} ({kind}); Ctrl-C ends it", file=sys.stderr, flush=True)
             try:
+                kind = "TLS" if self._context else "plain"
+                print(f"beats: listening on {receiver.host} ({kind}); Ctrl-C ends it", file=sys.stderr, flush=True)
                 self._done.wait()
                 self._part(receiver)
             except KeyboardInterrupt:
