@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from typing import Any
 import pytest
 
 from beats_core import Options, Receiver, Shipper, Stats
+from beats_core.backlog import REFUSALS
+from beats_core.sender import Backoff
 from support.scripted import (
     Answer,
     Peer,
@@ -26,7 +29,6 @@ from support.scripted import (
     ends,
     resets,
     sends,
-    silence,
 )
 from support.shippers import closed_port, ids, put, unaccounted, wait_until
 
@@ -147,11 +149,15 @@ def test_what_no_receiver_may_say_costs_the_line_and_nothing_else(answer: Answer
 
 
 def test_a_silent_receiver_is_given_up_again_and_again_and_no_event_is_held_guilty() -> None:
-    with Scripted(*[answering(silence)] * 5, answering(acknowledged)) as server:
-        stats = ship(options(server.host, timeout=0.05), 3)
-
-    assert stats.dead == 0
-    assert "silent" in (stats.hosts[server.host].error or "")
+    """The same window each time: what is refused would be halved by now."""
+    with Scripted() as server, Shipper(options=options(server.host, flush_interval=LONG, timeout=0.05)) as shipper:
+        peer = one_window(server, shipper, 1, 2, 3)
+        for _ in range(4):
+            peer = server.accept()
+            assert [1, 2, 3] == peer.window().ids
+        wait_until(lambda: "silent" in (shipper.stats().hosts[server.host].error or ""))
+        server.accept().window()
+        shipper.close(0)
 
 
 def test_keep_alives_are_patience_until_the_stall_timeout() -> None:
@@ -239,6 +245,28 @@ def test_waits_grow_while_a_host_accepts_connections_and_closes_them_at_once() -
         assert time.monotonic() - began >= 0.155
 
 
+def test_only_an_ack_begins_the_waits_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a connection nor a keep-alive does."""
+    noted: list[str] = []
+
+    class Noting(Backoff):
+        def reset(self) -> None:
+            noted.append("reset")
+            super().reset()
+
+        def wait_time(self) -> float:
+            noted.append("wait")
+            return super().wait_time()
+
+    monkeypatch.setattr("beats_core.sender.Backoff", Noting)
+    alive = after(lambda peer, window: peer.keep_alive(), ends)
+    with Scripted(Peer.close, answering(closes), answering(alive), answering(acknowledged)) as server:
+        ship(options(server.host), 1)
+
+    assert ["wait", "wait", "reset"] == noted[-3:]
+    assert noted.count("reset") == 1
+
+
 def test_a_host_that_is_down_is_tried_until_it_is_there() -> None:
     host = closed_port()
     with Shipper(options=options(host)) as shipper:
@@ -258,12 +286,16 @@ def is_poisoned(window: Window) -> bool:
     return 666 in window.ids
 
 
+def refuses_poison(peer: Peer, window: Window) -> None:
+    (closes if is_poisoned(window) else acknowledged)(peer, window)
+
+
 @pytest.mark.parametrize("end", [closes, ends, resets])
 def test_a_poisonous_event_dies_alone_while_the_program_goes_on(end: Answer) -> None:
-    def refuses_poison(peer: Peer, window: Window) -> None:
+    def refuses(peer: Peer, window: Window) -> None:
         (end if is_poisoned(window) else acknowledged)(peer, window)
 
-    with Scripted(answering(refuses_poison)) as server:
+    with Scripted(answering(refuses)) as server:
         shipper = Shipper(options=options(server.host, bulk_max_size=64))
         put(shipper, *range(600), 666, *range(1_000, 1_400))
         number = count(2_000)
@@ -282,18 +314,22 @@ def test_a_poisonous_event_dies_alone_while_the_program_goes_on(end: Answer) -> 
 
 
 def test_a_flush_during_which_an_event_dies_is_not_true() -> None:
-    def refuses_poison(peer: Peer, window: Window) -> None:
-        (closes if is_poisoned(window) else acknowledged)(peer, window)
+    with Scripted(answering(refuses_poison)) as server, Shipper(options=options(server.host)) as shipper:
+        put(shipper, 666)
+        wait_until(lambda: len(server.windows) >= 2 * REFUSALS)  # it is suspect
+        answers: list[bool] = []
+        flushing = threading.Thread(target=lambda: answers.append(shipper.flush(LONG)))
+        flushing.start()
+        for number in range(REFUSALS):
+            put(shipper, number)
+            wait_until(lambda: shipper.stats().acked > number)  # noqa: B023 - it is called at once
+            tried = len(server.windows)
+            wait_until(lambda: shipper.stats().dead or len(server.windows) >= tried + 2)  # noqa: B023
+        flushing.join()
 
-    with Scripted(answering(refuses_poison)) as server:
-        shipper = Shipper(options=options(server.host, bulk_max_size=1))
-        put(shipper, 666, *range(100))
-
-        assert not shipper.flush(LONG)
-        assert shipper.stats().dead == 1
-        put(shipper, 100)
+        assert ([False], 1) == (answers, shipper.stats().dead)
+        put(shipper, REFUSALS)
         assert shipper.flush(LONG)
-        shipper.close()
 
 
 def test_an_outage_in_which_every_connection_is_closed_kills_nothing() -> None:

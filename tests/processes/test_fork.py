@@ -68,6 +68,7 @@ def assert_each_once(receiver: Receiver, printed: str, forks: int) -> None:
         expected.update(name for name in arrived if name.startswith(f"parent {thread} "))
     assert {name: times for name, times in arrived.items() if times > 1} == {}
     assert expected == arrived
+    assert len({event["@metadata"]["_id"] for event in receiver.events}) == arrived.total()
     parents = [name for name in arrived if name.startswith("parent")]
     assert sum(report["accepted"]) == len(parents) > 100
     assert [len(parents), len(parents), 0] == report["stats"]
