@@ -12,6 +12,7 @@ import pytest
 from beats_core import Options, Receiver, Shipper
 from support.scripted import Peer, Scripted, Window, answering, silence
 from support.shippers import (
+    QUIET,
     closed_port,
     ids,
     in_parallel,
@@ -215,6 +216,26 @@ def test_a_close_cuts_the_wait_before_the_next_try_short() -> None:
         assert shipper.close().acked == 1
 
         assert [1] == ids(receiver.events)
+
+
+def test_a_close_ends_with_the_last_ack_of_whichever_host() -> None:
+    with Scripted() as slow, Receiver() as quick:
+        options = Options(hosts=(slow.host, quick.host), loadbalance=True, bulk_max_size=1, flush_interval=0)
+        shipper = Shipper(options=options)
+        put(shipper, *range(10))
+        peer = slow.accept()
+        peer.window()
+        peer.window()
+        wait_until(lambda: shipper.stats().acked == 8)
+        closing = threading.Thread(target=shipper.close, args=(LONG,))
+        closing.start()
+        wait_until(lambda: len(shipper_threads()) == 2)
+        assert peer.is_quiet(QUIET)  # the quick host's thread waits for the slow one
+        peer.ack(1)
+        peer.ack(1)
+
+        assert ended(closing)
+        assert shipper.stats().acked == 10
 
 
 def test_what_is_put_after_the_close_is_refused_and_counted() -> None:

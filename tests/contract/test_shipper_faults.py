@@ -333,10 +333,10 @@ def test_a_flush_during_which_an_event_dies_is_not_true() -> None:
 
 
 def test_an_outage_in_which_every_connection_is_closed_kills_nothing() -> None:
-    outage = [answering(closes)] * 60
+    outage = [answering(closes)] * 30
     with Scripted(*outage, answering(acknowledged)) as server:
         stats = ship(options(server.host, bulk_max_size=4), 20)
 
-        arrived = Counter(number for peer in server.peers[60:] for window in peer.windows for number in window.ids)
+        arrived = Counter(number for peer in server.peers[30:] for window in peer.windows for number in window.ids)
     assert Counter(range(20)) == arrived
     assert stats.dead == 0
