@@ -33,7 +33,6 @@ MAX_PAIRS = 1_024  # of one version 1 event; Graylog's limit
 
 _SEQUENCE_AND_LENGTH = struct.Struct(">2sII")
 _TYPE_AND_NUMBER = struct.Struct(">BBI")
-_TWO_NUMBERS = struct.Struct(">II")
 _NUMBER = struct.Struct(">I")
 _HEADER_BYTES = 2
 _VERSIONS = b"12"
