@@ -1,6 +1,8 @@
 # Everything a fresh clone needs is Python 3.11 or newer and make: each target makes its own environment first.
 #
-#   make demo | test | bench | soak | faults | docs | clean
+#   make demo | test | matrix | bench | soak | faults | docs | clean
+#
+#   matrix           what both clients promise, with each receiver of the field
 #
 #   ARGS="..."       handed on:  make test ARGS="-k protocol"
 #   PARTS="..."      of bench:   make bench PARTS=throughput ARGS="--rounds 3"
@@ -11,16 +13,16 @@ PARTS ?= log_call throughput
 RUN = $(VENV)/bin/python -m
 SOURCES = beats_core beats_integrations tests docs
 # The rooms without I/O: every line and branch of theirs can be reached by a test, and is.
-PURE = $(wildcard $(addsuffix .py,$(addprefix beats_core/,frames protocol backlog) \
+PURE = $(wildcard $(addsuffix .py,$(addprefix beats_core/,frames protocol backlog slow_start certificates) \
 	$(addprefix beats_integrations/,log_event schemas safety)))
 comma = ,
 empty =
 export PYTHON VENV
 
-.PHONY: help demo test lint docs bench soak faults clean setup-demo setup-dev
+.PHONY: help demo test matrix lint docs bench soak faults clean setup-demo setup-dev
 
 help:
-	@sed -n '3,8s/^# \{0,1\}//p' Makefile
+	@sed -n '3,10s/^# \{0,1\}//p' Makefile
 
 demo: setup-demo
 	@$(RUN) beats_integrations.demo $(ARGS)
@@ -36,12 +38,16 @@ test: setup-dev
 	$(RUN) pytest $(ARGS)
 endif
 
+matrix: setup-dev
+	@PYTHONPATH=tests $(RUN) core.matrix $(ARGS)
+
 lint: setup-dev
 	$(RUN) ruff format --check $(SOURCES)
 	$(RUN) ruff check $(SOURCES)
 	$(RUN) mypy
 
 docs: setup-dev
+	@$(VENV)/bin/python docs/tables.py
 	$(RUN) sphinx --fail-on-warning --keep-going --quiet -b html docs docs/_build/html
 	@echo "The documentation: docs/_build/html/index.html"
 

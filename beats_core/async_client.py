@@ -1,4 +1,4 @@
-"""The asyncio driver: one transport, one ClientProtocol. What needs no I/O it shares with the blocking driver.
+"""The asyncio driver: one transport, one ClientProtocol. What needs no I/O is `driver`'s.
 
 The event loop only fills `_Line.received`. What was received counts when the client takes it, so that a task that is
 cancelled while it waits loses nothing.
@@ -16,10 +16,12 @@ from time import monotonic
 from types import TracebackType
 from typing import NoReturn, Self, cast
 
-from beats_core.client import RECEIVE_BYTES, SLICE_BYTES, Driver, Events, unsent
+from beats_core.async_dial import dial
+from beats_core.diagnosis import failure_reason
+from beats_core.driver import CLOSED, RECEIVE_BYTES, SLICE_BYTES, Driver, Events, unsent
 from beats_core.errors import ConnectionLost
 from beats_core.frames import Batch
-from beats_core.hosts import Host, failure_reason
+from beats_core.hosts import Host
 
 _LOOKS = 8  # turns of the loop; it needs two for each of data and end
 
@@ -49,7 +51,7 @@ class AsyncClient(Driver):
         await self.close()
 
     async def connect(self) -> None:
-        """Connect, unless there is a line. Each host is tried in turn, each of its addresses within `timeout`.
+        """Connect, unless there is a line. Each host is tried in turn, and each of its addresses.
 
         Raises:
             ConnectionLost: No host could be reached; the reason names each. `unacked` is empty.
@@ -115,43 +117,18 @@ class AsyncClient(Driver):
                 self._drop_line()
 
     async def _connect(self) -> None:
-        if self._line is not None:
+        if self._line is not None or not self._options.enabled:
             return
-        reasons = []
-        cause: OSError | None = None
-        for host in self._options.addresses:
+        failures: list[tuple[Host, OSError]] = []
+        for host in self._hosts:
             try:
-                self._line = await self._open_line(host)
+                self._line = await dial(host, self._options, _Line)
             except OSError as error:
-                reasons.append(f"{host}: {failure_reason(error)}")
-                cause = error
+                failures.append((host, error))
             else:
+                self._reset()
                 return
-        raise ConnectionLost(f"cannot connect to {'; '.join(reasons)}", Batch(())) from cause
-
-    async def _open_line(self, host: Host) -> _Line:
-        loop = asyncio.get_running_loop()
-        timeout, context = self._options.timeout, self._options.ssl_context
-        async with asyncio.timeout(timeout):
-            infos = await loop.getaddrinfo(host.name, host.port, type=socket.SOCK_STREAM)
-        failure = OSError("the name has no address")
-        for family, kind, number, _, address in infos:
-            line = socket.socket(family, kind, number)
-            try:
-                line.setblocking(False)
-                async with asyncio.timeout(timeout):
-                    await loop.sock_connect(line, address)
-                    # It sets TCP_NODELAY as well: a window must not wait for the ack to the one before.
-                    _, made = await loop.create_connection(
-                        _Line, sock=line, ssl=context, server_hostname=host.name if context else None
-                    )
-                return made
-            except BaseException as error:
-                line.close()
-                if not isinstance(error, OSError):
-                    raise
-                failure = error
-        raise failure
+        self._cannot_connect(failures)
 
     async def _read_acks(self, at_most: float | None) -> list[tuple[Batch, int]]:
         line = self._line
@@ -165,8 +142,7 @@ class AsyncClient(Driver):
                 if verdict:
                     self._lose(*verdict)
                 return []
-            acked = self._protocol.receive_data(data)
-            self._patience.heard(monotonic(), progress=bool(acked))
+            acked = self._received(data)
         # With acks, the caller learns of them first, and of the end at the next call.
         if self._protocol.closed and not acked:
             self._lose_closed()
@@ -187,7 +163,7 @@ class AsyncClient(Driver):
         return data or None
 
     def _lose_ended(self, line: _Line, also: Batch | None = None) -> NoReturn:
-        self._lose(ConnectionLost, *(line.failure or ("the peer closed the connection", None)), also)
+        self._lose(ConnectionLost, *(line.failure or (CLOSED, None)), also)
 
     async def _post(self, batch: Batch) -> None:
         self._check_open()
@@ -200,19 +176,21 @@ class AsyncClient(Driver):
             self._lose_closed(batch)
         if line.ended and not line.received:
             self._lose_ended(line, batch)
-        self._protocol.send(batch)
+        data = self._to_send(batch)
         began = monotonic()
-        await self._write(line, self._protocol.data_to_send())
-        self._patience.excuse(began, monotonic())
+        await self._write(line, data)
+        self._written(began)
 
     async def _prepare_line(self, batch: Batch) -> None:
         """Have a line that is not known to be dead: Logstash resets one that was idle for a minute."""
+        if self._idled_out():
+            self._drop_line()
         line = self._line
         if line is not None:
             await line.look()
             data = line.take()
             if data:
-                self._protocol.receive_data(data)
+                self._received(data)
             if line.ended or self._protocol.closed:
                 self._drop_line()
         try:
@@ -239,12 +217,12 @@ class AsyncClient(Driver):
         """Wait until the peer has taken what is written, as long as it moves or speaks."""
         while line.congested and not line.ended:
             heard = len(line.received)
-            given_up = not await line.change(self._options.timeout)
+            given_up = not await line.change(self._options.write_seconds)
             if len(line.received) > heard:  # go-lumber reads no further while its consumer works
                 self._patience.heard(monotonic(), progress=False)
                 given_up = self._patience.verdict(self._protocol, monotonic()) is not None
             if given_up:
-                line.end(f"the peer took no bytes for {self._options.timeout:g} seconds")
+                line.end(f"the peer took no bytes for {self._options.write_seconds:g} seconds")
 
     def _drop_line(self) -> None:
         """Cut the connection and forget it. No TLS farewell: it can take long, and only acks decide anything."""
@@ -257,7 +235,8 @@ class AsyncClient(Driver):
 class _Line(asyncio.Protocol):
     """What the event loop learns of one connection, kept until the client looks."""
 
-    def __init__(self) -> None:
+    def __init__(self, line: socket.socket) -> None:
+        self._socket = line  # the loop's, only to look at; under uvloop the transport shows none that could be read
         self.received = bytearray()
         self.congested = False  # more is written than the peer has taken
         self.ended = False
@@ -268,7 +247,6 @@ class _Line(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._socket = transport.get_extra_info("socket")
         self._is_plain = transport.get_extra_info("ssl_object") is None
         self._transport.set_write_buffer_limits(high=1, low=0)  # a TLS transport pauses for ever at a limit of 0
 
@@ -286,8 +264,8 @@ class _Line(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         if self._is_plain:
             # A write that failed has ended reading, though acks may have come before. The socket is still open.
-            with suppress(OSError), self._socket.dup() as line:
-                while len(self.received) <= RECEIVE_BYTES and (data := line.recv(RECEIVE_BYTES)):
+            with suppress(OSError):
+                while len(self.received) <= RECEIVE_BYTES and (data := self._socket.recv(RECEIVE_BYTES)):
                     self.received += data
         if error is not None and self.failure is None:
             self.failure = failure_reason(error) if isinstance(error, OSError) else repr(error), error

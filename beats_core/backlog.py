@@ -20,11 +20,24 @@ from __future__ import annotations
 from bisect import insort
 from collections import Counter, deque
 from collections.abc import Sequence
+from typing import Self
 
 from beats_core.frames import Batch
 
 REFUSALS = 3  # closings in a row before a window is halved
 DEAD_LETTERS = 16  # dead events kept for a look
+
+
+class DeadLetter(bytes):
+    """An event that is not to be sent, and why: its payload, or of one that is too large how it begins."""
+
+    reason: str
+
+    def __new__(cls, payload: bytes, reason: str) -> Self:
+        """Return the payload with the reason."""
+        letter = super().__new__(cls, payload)
+        letter.reason = reason
+        return letter
 
 
 def _ordinal(batch: Batch) -> int:
@@ -50,7 +63,7 @@ class Backlog:
         self.resent = 0
         self.dropped: Counter[str] = Counter()
         self.dead = 0
-        self.dead_letters: deque[bytes] = deque(maxlen=DEAD_LETTERS)
+        self.dead_letters: deque[DeadLetter] = deque(maxlen=DEAD_LETTERS)
         self._bulk_max_size = bulk_max_size
         self._bulk_max_bytes = bulk_max_bytes
         self._flush_interval = flush_interval
@@ -112,7 +125,7 @@ class Backlog:
         self._filling_bytes = rest.size
         self._filling_due = now + self._flush_interval
 
-    def take(self, now: float, alongside: Sequence[Batch] = ()) -> Batch | None:
+    def take(self, now: float, alongside: Sequence[Batch] = (), at_most: int | None = None) -> Batch | None:
         """Lease what is due, or None: returned batches first, then full ones, then what is there.
 
         A batch that is not full is due when nothing is in flight (eager), or after `flush_interval`. One that was
@@ -122,6 +135,7 @@ class Backlog:
         Args:
             now: The time.
             alongside: The leased batches that are in flight on the connection that asks.
+            at_most: Events to lease, at least 1; the rest of a larger batch stays in line, at its place.
         """
         if any(map(self._on_trial, alongside)):
             return None
@@ -138,6 +152,8 @@ class Backlog:
             batch = self._close_filling()
         else:
             return None
+        if at_most is not None and len(batch) > at_most:
+            batch = self._cut(batch, at_most)
         self._leases[batch.first] = batch
         return batch
 
@@ -215,6 +231,15 @@ class Backlog:
             self._suspects[left.first] = self.acked
             self._aside[left.first] = left
 
+    def bury(self, letter: DeadLetter) -> None:
+        """Take over an event that is dead already."""
+        self.hurry()  # a batch is numbered without a gap
+        self.appended += 1
+        self.appended_bytes += len(letter)
+        self.settled_bytes += len(letter)
+        self.dead += 1
+        self.dead_letters.append(letter)
+
     def drop_all(self, reason: str) -> int:
         """Drop everything that is not settled, leased or not, and return how many events that were.
 
@@ -234,6 +259,13 @@ class Backlog:
     def _on_trial(self, batch: Batch) -> bool:
         return batch.first in self._refusals or batch.first in self._suspects
 
+    def _cut(self, batch: Batch, count: int) -> Batch:
+        """Return the oldest events of a batch and put the others back in line."""
+        insort(self._returned, batch.tail(count), key=_ordinal)
+        if batch.first in self._refusals:
+            self._refusals[batch.first] = 0  # a shorter window is another one; it still travels alone
+        return Batch(batch.payloads[:count], batch.first)
+
     def _close_filling(self) -> Batch:
         batch = Batch(self._filling, self.appended - len(self._filling))
         self._filling = []
@@ -249,7 +281,7 @@ class Backlog:
         if self._refusals.get(first) == REFUSALS:
             del self._suspects[first], self._refusals[first]
             self.dead += 1
-            self.dead_letters.append(suspect.payloads[0])
+            self.dead_letters.append(DeadLetter(suspect.payloads[0], "refused while others were accepted"))
             self.settled_bytes += suspect.size
         else:
             self._aside[first] = suspect

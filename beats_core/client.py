@@ -1,107 +1,23 @@
-"""The blocking driver: one socket, one ClientProtocol. It never retries, and what is acked only the protocol knows.
-
-`Driver` is what it shares with the asyncio driver: everything that needs no I/O.
-"""
+"""The blocking driver: one socket, one ClientProtocol. It never retries, and what is acked only the protocol knows."""
 
 from __future__ import annotations
 
 import socket
 import ssl
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from time import monotonic
 from types import TracebackType
-from typing import NoReturn, Self, Unpack
+from typing import Self, Unpack
 
-from beats_core.encoding import encode_events
+from beats_core.diagnosis import failure_reason
+from beats_core.dial import dial
+from beats_core.driver import RECEIVE_BYTES, SLICE_BYTES, Driver, Events, unsent
 from beats_core.errors import ConnectionLost
 from beats_core.frames import Batch
-from beats_core.hosts import failure_reason
+from beats_core.hosts import Host
 from beats_core.options import Options, OptionValues
-from beats_core.protocol import ClientProtocol, Patience
-
-Event = Mapping[str, object] | str | bytes
-Events = Batch | Iterable[Event]
-
-RECEIVE_BYTES = 64 << 10  # more than a TLS record: nothing deciphered is left behind, which select would not show
-# What writes a buffer whole or fails is given slices, so that the time-out measures progress instead of size.
-SLICE_BYTES = 64 << 10
-
-
-class Driver:
-    """What both clients are without I/O: the options, the state of the line, and what there is to say about its end."""
-
-    def __init__(
-        self,
-        hosts: Sequence[str] | str = "localhost:5044",
-        *,
-        options: Options | None = None,
-        **values: Unpack[OptionValues],
-    ) -> None:
-        self._options = options or Options(hosts=hosts, **values)
-        self._protocol = ClientProtocol(self._options.compression_level)
-        self._patience = Patience(self._options.timeout, self._options.stall_timeout)
-        self._closed = False
-
-    @property
-    def in_flight(self) -> int:
-        """How many windows are sent and not fully acknowledged."""
-        return self._protocol.in_flight
-
-    @property
-    def unacked(self) -> Batch:
-        """The events that are sent and not acknowledged, oldest first."""
-        return self._protocol.unacked
-
-    @property
-    def slow(self) -> bool:
-        """True while the peer works on a window so long that it sends keep-alives: better post no further one."""
-        return self._protocol.slow
-
-    @property
-    def ack_due(self) -> float | None:
-        """Seconds until `read_acks` gives the peer up, or has something to tell; None while nothing is in flight."""
-        return self._patience.left(self._protocol, monotonic())
-
-    def _batch(self, events: Events) -> Batch:
-        if isinstance(events, Batch):
-            return events
-        return Batch(encode_events(events, self._options.max_event_bytes))
-
-    def _window(self, events: Events) -> Batch:
-        batch = self._batch(events)
-        if len(batch) > self._options.bulk_max_size:
-            raise ValueError(f"{len(batch)} events in one window, bulk_max_size is {self._options.bulk_max_size}")
-        return batch
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise RuntimeError("the client is closed; connect() opens it again")
-
-    def _lose_closed(self, also: Batch | None = None) -> NoReturn:
-        """Lose a line whose protocol is closed."""
-        error = self._protocol.error
-        self._lose(ConnectionLost, str(error) if error else "the peer closed the connection", error, also)
-
-    def _lose(
-        self, kind: type[ConnectionLost], reason: str, cause: BaseException | None = None, also: Batch | None = None
-    ) -> NoReturn:
-        unacked = self._protocol.unacked
-        if also is not None:
-            unacked = Batch([*unacked.payloads, *also.payloads])
-        self._drop_line()
-        raise kind(reason, unacked) from cause
-
-    def _drop_line(self) -> None:
-        """Forget the line and what was in flight on it."""
-        self._protocol = ClientProtocol(self._options.compression_level)
-
-
-def unsent(lost: ConnectionLost, waiting: Iterable[Batch]) -> ConnectionLost:
-    """Return the same loss with the batches that were never sent added to what is to be sent again."""
-    rest = [*lost.unacked.payloads, *(payload for batch in waiting for payload in batch.payloads)]
-    return type(lost)(lost.reason, Batch(rest))
 
 
 class Client(Driver):
@@ -110,8 +26,9 @@ class Client(Driver):
     It connects when it is entered or first used, and again at the next use after a ConnectionLost.
 
     Args:
-        hosts: `name:port`, or several in the order to try them.
-        options: Options that are made already, instead of the other arguments.
+        hosts: `name:port`, or several in the order to try them; None leaves them to the environment, as with every
+            option that is not given.
+        options: Options that are made already, instead of the other arguments and of the environment.
         **values: See `Options`; those about queues and several connections are the Shipper's.
 
     Raises:
@@ -120,7 +37,7 @@ class Client(Driver):
 
     def __init__(
         self,
-        hosts: Sequence[str] | str = "localhost:5044",
+        hosts: Sequence[str] | str | None = None,
         *,
         options: Options | None = None,
         **values: Unpack[OptionValues],
@@ -148,30 +65,32 @@ class Client(Driver):
         """Return the socket's descriptor, readable when there is something for `read_acks`; -1 without a line."""
         return self._socket.fileno() if self._socket else -1
 
-    def connect(self, at_most: float | None = None) -> None:
-        """Connect, unless there is a line. Each host is tried in turn, each of its addresses within `timeout`.
+    def connect(self, at_most: float | None = None, hosts: Sequence[Host] | None = None) -> None:
+        """Connect, unless there is a line. Each host is tried in turn, and each of its addresses.
 
         Args:
-            at_most: Seconds each address may take, if less than `timeout`.
+            at_most: Seconds all of it may take, beside the limits of the options for each address.
+            hosts: To try from now on instead of those of the options.
 
         Raises:
             ConnectionLost: No host could be reached; the reason names each. `unacked` is empty.
         """
         self._closed = False
-        if self._socket is not None:
+        if hosts is not None:
+            self._hosts = hosts
+        if self._socket is not None or not self._options.enabled:
             return
-        reasons = []
-        cause: OSError | None = None
-        for host in self._options.addresses:
+        until = None if at_most is None else monotonic() + at_most
+        failures: list[tuple[Host, OSError]] = []
+        for host in self._hosts:
             try:
-                self._socket = self._open_socket(host.name, host.port, min(self._options.timeout, at_most or 1e9))
+                self._socket = dial(host, self._options, None if until is None else until - monotonic())
             except OSError as error:
-                reasons.append(f"{host}: {failure_reason(error)}")
-                cause = error
+                failures.append((host, error))
             else:
-                self._protocol = ClientProtocol(self._options.compression_level)
+                self._reset()
                 return
-        raise ConnectionLost(f"cannot connect to {'; '.join(reasons)}", Batch(())) from cause
+        self._cannot_connect(failures)
 
     def close(self) -> None:
         """Close the line at once; what is in flight stays unacknowledged. May be called again."""
@@ -189,8 +108,8 @@ class Client(Driver):
         """Send events in as many windows as they need and wait until all are acknowledged.
 
         Args:
-            events: Mappings, ready JSON objects, or a Batch such as `ConnectionLost.unacked`. All are encoded
-                before the first is sent.
+            events: Mappings, which get `@timestamp` and `@metadata` as in `Shipper.put`; ready JSON objects, or a Batch
+                such as `ConnectionLost.unacked`, which stay as they are. All are encoded before the first is sent.
 
         Returns:
             How many there were.
@@ -250,8 +169,7 @@ class Client(Driver):
             if data is None:
                 self._judge_silence()
                 return []
-            acked = self._protocol.receive_data(data)
-            self._patience.heard(monotonic(), progress=bool(acked))
+            acked = self._received(data)
         # With acks, the caller learns of them first, and of the end at the next call.
         if self._protocol.closed and not acked:
             self._lose_closed()
@@ -269,36 +187,26 @@ class Client(Driver):
                 self._overhear(self._socket)
             if not self._overheard:  # else the caller first learns of the acks, and then of the end
                 self._lose(ConnectionLost, *self._write_failure, batch)
-        self._protocol.send(batch)
+        data = self._to_send(batch)
         began = monotonic()
-        self._write(self._protocol.data_to_send())
-        self._patience.excuse(began, monotonic())
+        self._write(data)
+        self._written(began)
 
     def _prepare_line(self, batch: Batch) -> None:
         """Have a line that is not known to be dead: Logstash resets one that was idle for a minute."""
+        if self._idled_out():
+            self._drop_line()
         if self._socket is not None:
             with suppress(ConnectionLost):  # nothing was in flight, so nothing is lost but the line
                 data = self._receive(self._socket, at_most=0)
                 if data is not None:
-                    self._protocol.receive_data(data)
+                    self._received(data)
             if self._protocol.closed or self._write_failure:
                 self._drop_line()
         try:
             self.connect()
         except ConnectionLost as lost:
             raise ConnectionLost(lost.reason, batch) from lost.__cause__
-
-    def _open_socket(self, name: str, port: int, timeout: float) -> socket.socket:
-        line = socket.create_connection((name, port), timeout)
-        try:
-            line.settimeout(timeout)
-            # A window is one write, and the ack to it must not wait for the next: Nagle costs 40 ms here.
-            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            context = self._options.ssl_context
-            return context.wrap_socket(line, server_hostname=name) if context else line
-        except BaseException:
-            line.close()
-            raise
 
     def _write(self, data: bytes) -> None:
         """Write a window. A failure shows at the next read: first come the acks that the peer sent before."""
@@ -307,14 +215,14 @@ class Client(Driver):
         slice_bytes = SLICE_BYTES if isinstance(self._socket, ssl.SSLSocket) else len(view)
         try:
             while view:
-                self._socket.settimeout(self._options.timeout)
+                self._socket.settimeout(self._options.write_seconds)
                 try:
                     view = view[self._socket.send(view[:slice_bytes]) :]
                 except TimeoutError:
                     if not self._overhear(self._socket):
                         raise
         except TimeoutError as error:
-            self._write_failure = f"the peer took no bytes for {self._options.timeout:g} seconds", error
+            self._write_failure = f"the peer took no bytes for {self._options.write_seconds:g} seconds", error
         except OSError as error:
             self._write_failure = failure_reason(error), error
         except BaseException as error:  # a signal's: the peer has half a window, which nothing may follow

@@ -17,8 +17,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from beats_core.redaction import redacted
+
 if TYPE_CHECKING:
     from beats_core.frames import Batch
+
+
+HEAD_BYTES = 64 << 10  # kept of an event that is too large: enough to see which it is
 
 
 class BeatsError(Exception):
@@ -57,12 +62,19 @@ class Stalled(ConnectionLost):
 
 
 class EventTooLarge(BeatsError):
-    """One event, encoded, is larger than `max_event_bytes`. Nothing of it was sent."""
+    """One event, encoded, is larger than `max_event_bytes`. Nothing of it was sent.
 
-    def __init__(self, size: int, limit: int) -> None:
+    Attributes:
+        size: Its bytes.
+        limit: What was allowed.
+        head: How it begins, up to 64 KiB of it.
+    """
+
+    def __init__(self, size: int, limit: int, payload: bytes = b"") -> None:
         super().__init__(size, limit)
         self.size = size
         self.limit = limit
+        self.head = payload[:HEAD_BYTES]
 
     def __str__(self) -> str:
         """Name both numbers."""
@@ -78,11 +90,12 @@ class OptionError(BeatsError, ValueError):
 
     Attributes:
         option: The name, as it was given.
-        value: The value, as it was given.
+        value: The value, as it was given, but for the secrets in it.
         allowed: What would have been right, in words.
     """
 
     def __init__(self, option: str, value: object, allowed: str) -> None:
+        value = redacted(option, value)
         super().__init__(option, value, allowed)
         self.option = option
         self.value = value

@@ -14,7 +14,7 @@ from queue import Empty, SimpleQueue
 from threading import TIMEOUT_MAX
 from time import monotonic
 
-from beats_core.backlog import Backlog
+from beats_core.backlog import Backlog, DeadLetter
 from beats_core.inbox import Inbox, Refusals
 
 _logger = logging.getLogger("beats_core.intake")
@@ -47,7 +47,7 @@ class Flush:
             return False
 
 
-Item = bytes | Flush | Word
+Item = bytes | Flush | Word  # a payload, a DeadLetter or what is said in between
 
 
 class Intake:
@@ -102,6 +102,8 @@ class Intake:
                 if isinstance(word, Flush):
                     word.until, word.dead = self._backlog.appended, self._backlog.dead
                     self._flushes.append(word)
+                elif isinstance(word, DeadLetter):
+                    self._backlog.bury(word)
             if words:
                 self._backlog.hurry()
                 self.settle()
@@ -143,6 +145,9 @@ class Intake:
             self._ended = True
             late = self._inbox.drain()
             self._backlog.append([item for item in late if type(item) is bytes], monotonic())
+            for item in late:
+                if isinstance(item, DeadLetter):
+                    self._backlog.bury(item)
             self._flushes += [item for item in late if isinstance(item, Flush)]
             return self._drop()
 

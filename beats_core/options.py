@@ -1,188 +1,351 @@
-"""Every option once: Filebeat's name where it has one, the default, and what is allowed.
+"""Every option once: its name, default, kind, Filebeat's name where it has one, and what it does.
 
-Filebeat's nested names are flat here (`backoff.init` is `backoff_init`). Durations are seconds, sizes bytes.
+From this table come the checks of arguments, the reading of environment, URL and mappings (in `option_sources`), and
+the reference page of the documentation. Filebeat's nested names are flat here: `backoff.init` is `backoff_init`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections.abc import Callable, Mapping, Sequence
+import importlib.util
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ssl import SSLContext
-from typing import TypedDict
+from functools import cached_property
+from typing import Any, TypedDict, Unpack
 
 from beats_core.errors import OptionError
 from beats_core.hosts import Host, parse_host
-from beats_core.tls import Ssl, client_context
+from beats_core.option_kinds import (
+    ADDRESS,
+    AS_TIMEOUT,
+    BOOLEAN,
+    HOSTS,
+    KEEPALIVE,
+    MOST_FRAME_BYTES,
+    MOST_MEMORY_BYTES,
+    NEVER,
+    PROXY,
+    SECONDS,
+    SOME_SECONDS,
+    SSL,
+    TEXT,
+    Option,
+    one_of,
+    option,
+    size,
+    whole,
+)
+from beats_core.option_sources import (
+    Layer,
+    check_names,
+    read_environment,
+    read_mapping,
+    read_url,
+    warn_of_problems,
+)
+from beats_core.redaction import redacted
+from beats_core.tls import Ssl, Tls
 
 
 class OptionValues(TypedDict, total=False):
     """The options but `hosts`, as keyword arguments of the clients and the shipper; see `Options`."""
 
+    enabled: bool
     loadbalance: bool
+    workers: int
+    failback_interval: float | None
+    resolve_all: bool
+    resolve_interval: float
     pipelining: int
+    slow_start: bool
     bulk_max_size: int
     bulk_max_bytes: int
     flush_interval: float
     compression_level: int
     timeout: float
+    connect_timeout: float | None
+    handshake_timeout: float | None
+    write_timeout: float | None
+    ack_timeout: float | None
     stall_timeout: float | None
+    idle_timeout: float | None
+    ttl: float | None
     backoff_init: float
     backoff_max: float
     max_event_bytes: int
+    on_too_large: str
     queue_mem_bytes: int
     shutdown_timeout: float
     ssl: Ssl
+    proxy_url: str | None
+    proxy_use_local_resolver: bool
+    source_address: str | None
+    tcp_keepalive_idle: float | None
+    tcp_keepalive_interval: float
+    tcp_keepalive_count: int
+    tcp_user_timeout: float | None
     index: str
+    add_id: bool
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Options:
     """What a client or shipper was told. Immutable and hashable: equal options compare equal.
 
-    Attributes:
-        hosts: Receivers, as `name:port`; tried in order, or all at once with `loadbalance`.
-        loadbalance: One connection to each host, windows to whichever is free. Else the first that works.
-        pipelining: Windows in flight on one connection before the first is acknowledged.
-        bulk_max_size: Most events of one window. go-lumber refuses more than 10,000.
-        bulk_max_bytes: Most bytes of one window before compression; a larger event travels alone.
-        flush_interval: Longest an event waits for its window to fill while another is in flight.
-        compression_level: 0 is off, 1 fastest, 9 smallest.
-        timeout: For connecting, for the peer to take bytes, and for its silence while an ack is due.
-        stall_timeout: For keep-alives without any ack; None waits for ever.
-        backoff_init: The first wait after no host could be reached; doubles, with jitter.
-        backoff_max: The longest wait.
-        max_event_bytes: Largest event; a larger one is refused.
-        queue_mem_bytes: Most memory for events that are not settled; then the newest are refused.
-        shutdown_timeout: How long `close()` and the end of the program wait for acks.
-        ssl: None or False: plain TCP. True: TLS, the system's authorities. A mapping with `certificate_authorities`,
-            `certificate`, `key`. Or an `ssl.SSLContext`.
-        index: `@metadata.beat`, of which Logstash's usual configuration makes the index name.
+    `Options(...)` is what is given, and else the defaults; `Options.load(...)` asks the environment as well. What each
+    option can be and does is in the table `OPTIONS`, and in the documentation's reference.
+
+    Raises:
+        OptionError: Names the option, the value and what is allowed. The files of `ssl` are read here, too.
     """
 
-    hosts: Sequence[str] | str = ("localhost:5044",)
-    loadbalance: bool = False
-    pipelining: int = 2
-    bulk_max_size: int = 2048
-    bulk_max_bytes: int = 8 << 20
-    flush_interval: float = 0.1
-    compression_level: int = 3
-    timeout: float = 30.0
-    stall_timeout: float | None = 300.0
-    backoff_init: float = 1.0
-    backoff_max: float = 60.0
-    max_event_bytes: int = 10 << 20
-    queue_mem_bytes: int = 64 << 20
-    shutdown_timeout: float = 5.0
-    ssl: Ssl = None
-    index: str = "python"
+    hosts: Sequence[str] | str = option(
+        ("localhost:5044",), HOSTS, "Receivers; tried in order, or all at once with `loadbalance`", filebeat="hosts"
+    )
+    enabled: bool = option(
+        True, BOOLEAN, "False makes everything a no-op: nothing is accepted, connected or sent", filebeat="enabled"
+    )
+    loadbalance: bool = option(
+        False,
+        BOOLEAN,
+        "One connection to each host, windows to whichever is free. Else the first that works",
+        filebeat="loadbalance",
+    )
+    workers: int = option(
+        1,
+        whole(1, 1000, "connections"),
+        "Connections to each host; without `loadbalance`, to the first host that works",
+        filebeat="worker",
+    )
+    failback_interval: float | None = option(
+        60.0, NEVER, "How often a shipper that is not on its first host tries the earlier ones"
+    )
+    resolve_all: bool = option(False, BOOLEAN, "Each address of a name is a host of its own")
+    resolve_interval: float = option(60.0, SOME_SECONDS, "How often names are resolved again with `resolve_all`")
+    pipelining: int = option(
+        2,
+        whole(1, 100, "windows"),
+        "Windows in flight on one connection before the first is acknowledged",
+        filebeat="pipelining",
+    )
+    slow_start: bool = option(
+        False, BOOLEAN, "Begin with small windows, and grow with each that is acknowledged", filebeat="slow_start"
+    )
+    bulk_max_size: int = option(
+        2048,
+        whole(1, 1 << 20, "events"),
+        "Most events of one window. go-lumber refuses more than 10,000",
+        filebeat="bulk_max_size",
+    )
+    bulk_max_bytes: int = option(
+        8 << 20,
+        size(MOST_FRAME_BYTES),
+        "Most bytes of one window before compression; a larger event travels alone",
+    )
+    flush_interval: float = option(
+        0.1,
+        SECONDS,
+        "Longest an event waits for its window to fill while another is in flight",
+        filebeat="queue.mem.flush.timeout",
+    )
+    compression_level: int = option(3, whole(0, 9), "0 is off, 1 fastest, 9 smallest", filebeat="compression_level")
+    timeout: float = option(
+        30.0,
+        SOME_SECONDS,
+        "For connecting, for the peer to take bytes, and for its silence while an ack is due",
+        filebeat="timeout",
+    )
+    connect_timeout: float | None = option(None, AS_TIMEOUT, "For each address, and a proxy before it")
+    handshake_timeout: float | None = option(None, AS_TIMEOUT, "For TLS")
+    write_timeout: float | None = option(None, AS_TIMEOUT, "For the peer to take bytes")
+    ack_timeout: float | None = option(None, AS_TIMEOUT, "For its silence while an ack is due")
+    stall_timeout: float | None = option(300.0, NEVER, "For keep-alives without any ack")
+    idle_timeout: float | None = option(
+        50.0, NEVER, "A line that was idle for so long is not used again; Logstash closes one after 60 s"
+    )
+    ttl: float | None = option(
+        None, NEVER, "How long a line is used, give or take a tenth, before another takes its place", filebeat="ttl"
+    )
+    backoff_init: float = option(
+        1.0, SECONDS, "The first wait after no host could be reached; doubles, with jitter", filebeat="backoff.init"
+    )
+    backoff_max: float = option(60.0, SECONDS, "The longest wait", filebeat="backoff.max")
+    max_event_bytes: int = option(10 << 20, size(MOST_FRAME_BYTES), "Largest event; a larger one: see `on_too_large`")
+    on_too_large: str = option(
+        "drop",
+        one_of("drop", "truncate", "dead_letter"),
+        '"drop" refuses such an event, "truncate" shortens its texts, "dead_letter" sets it aside',
+    )
+    queue_mem_bytes: int = option(
+        64 << 20, size(MOST_MEMORY_BYTES), "Most memory for events that are not settled; then the newest are refused"
+    )
+    shutdown_timeout: float = option(5.0, SECONDS, "How long `close()` and the end of the program wait for acks")
+    ssl: Ssl = option(  # noqa: RUF009 - a field, like the others
+        None, SSL, "None or False: plain TCP. True: TLS, with the system's authorities. Or its parts", filebeat="ssl"
+    )
+    proxy_url: str | None = option(None, PROXY, "The proxy, with `user:password@` where needed", filebeat="proxy_url")
+    proxy_use_local_resolver: bool = option(
+        False, BOOLEAN, "Names are resolved here, not by the proxy", filebeat="proxy_use_local_resolver"
+    )
+    source_address: str | None = option(None, ADDRESS, "The local address to connect from")
+    tcp_keepalive_idle: float | None = option(
+        15.0, KEEPALIVE.or_none("for never", zero_too=True), "Silence before TCP's own keep-alives begin"
+    )
+    tcp_keepalive_interval: float = option(15.0, KEEPALIVE, "Between two of them")
+    tcp_keepalive_count: int = option(9, whole(1, 127), "How many unanswered ones end the connection")
+    tcp_user_timeout: float | None = option(
+        None,
+        SOME_SECONDS.or_none("for the system's choice", zero_too=True),
+        "How long sent bytes may stay unacknowledged by TCP",
+    )
+    index: str = option(
+        "python",
+        TEXT,
+        "`@metadata.beat`, of which Logstash's usual configuration makes the index name",
+        filebeat="index",
+    )
+    add_id: bool = option(
+        True, BOOLEAN, "Give each event a unique `@metadata._id`, by which Elasticsearch tells a repetition"
+    )
 
     def __post_init__(self) -> None:
-        """Check every value.
-
-        Raises:
-            OptionError: Names the option, the value and what is allowed.
-        """
-        object.__setattr__(self, "hosts", _host_list(self.hosts))
-        for name, check, allowed in _CHECKS:
+        """Check every value, and bring it into the form it is kept in."""
+        for name, row in OPTIONS.items():
             value = getattr(self, name)
-            if not check(value):
-                raise OptionError(name, value, allowed)
-        if isinstance(self.ssl, Mapping):
-            object.__setattr__(self, "ssl", _FrozenMapping(self.ssl))
-        # Whatever is wrong with the files shows here, at the caller, and not at the first connection.
-        object.__setattr__(self, "_context", client_context(self.ssl))
+            try:
+                object.__setattr__(self, name, row.kind.keep(value))
+            except OptionError:
+                raise
+            except ValueError as error:
+                raise OptionError(name, value, row.kind.allowed) from error
+        if not self.enabled:  # what nobody will use may be missing
+            return
+        if self.proxy_url is not None and importlib.util.find_spec("python_socks") is None:
+            raise OptionError("proxy_url", self.proxy_url, "needs python-socks: pip install beats-integrations[proxy]")
+        _ = self.tls  # whatever is wrong with the files shows here, at the caller, and not at the first connection
+
+    def __repr__(self) -> str:
+        """Show them as a call, without secrets."""
+        shown = (f"{name}={redacted(name, getattr(self, name))!r}" for name in OPTIONS)
+        return f"{type(self).__name__}({', '.join(shown)})"
 
     @property
     def addresses(self) -> tuple[Host, ...]:
         """The hosts, parsed."""
         return tuple(parse_host(host) for host in self.hosts)
 
+    @cached_property
+    def tls(self) -> Tls | None:
+        """What it takes to speak TLS, or None for plain TCP."""
+        return Tls.from_option(self.ssl)
+
     @property
-    def ssl_context(self) -> SSLContext | None:
-        """The context for TLS, or None for plain TCP."""
-        context: SSLContext | None = self.__dict__["_context"]
-        return context
+    def connect_seconds(self) -> float:
+        """How long connecting to one address may take."""
+        return self.timeout if self.connect_timeout is None else self.connect_timeout
+
+    @property
+    def handshake_seconds(self) -> float:
+        """How long the handshake of TLS may take."""
+        return self.timeout if self.handshake_timeout is None else self.handshake_timeout
+
+    @property
+    def write_seconds(self) -> float:
+        """How long the peer may take no bytes."""
+        return self.timeout if self.write_timeout is None else self.write_timeout
+
+    @property
+    def ack_seconds(self) -> float:
+        """How long the peer may be silent while an ack is due."""
+        return self.timeout if self.ack_timeout is None else self.ack_timeout
+
+    @classmethod
+    def load(
+        cls,
+        mapping: Mapping[str, Any] | None = None,
+        environ: Mapping[str, str] | None = None,
+        *,
+        hosts: Sequence[str] | str | None = None,
+        **arguments: Unpack[OptionValues],
+    ) -> Options:
+        """Make options of the arguments, else of the environment, else of a mapping, else of the defaults.
+
+        The environment is `BEATS_<OPTION>`, `BEATS_SSL_<PART>`, `BEATS_URL` and `BEATS_DISABLED`. A variable with a
+        value that cannot be is told once to the logger `beats_core.options` and then ignored; but TLS stays on.
+
+        Args:
+            mapping: As for `from_mapping`.
+            environ: The environment; None is the process's own.
+            hosts: None is not given.
+            **arguments: Other options. `ssl` replaces everything that environment and mapping say about TLS.
+
+        Raises:
+            OptionError: There is no such option, it cannot have that value, or certificates cannot be read.
+        """
+        given: dict[str, Any] = {**arguments} if hosts is None else {"hosts": hosts, **arguments}
+        check_names(OPTIONS, given)
+        variables = read_environment(OPTIONS, environ)
+        warn_of_problems(variables)
+        layers = [variables, Layer(given)]
+        if mapping is not None:
+            layers.insert(0, read_mapping(OPTIONS, mapping))
+        return cls._lay(layers)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Options:
-        """Read `BEATS_HOSTS` (comma-separated), `BEATS_LOADBALANCE` and so on; what is not set has its default.
-
-        `BEATS_SSL` is true or false; `BEATS_SSL_CERTIFICATE_AUTHORITIES` (comma-separated), `BEATS_SSL_CERTIFICATE`
-        and `BEATS_SSL_KEY` are paths and turn TLS on.
+        """Make options of the environment, the process's own if it is None; as `load` does.
 
         Raises:
-            OptionError: A variable has a value it cannot have.
+            OptionError: The certificates that it names cannot be read, or do not fit.
         """
-        environ = os.environ if environ is None else environ
-        values: dict[str, object] = {}
-        for option in dataclasses.fields(cls):
-            text = environ.get(f"BEATS_{option.name.upper()}", "").strip()
-            if text:
-                values[option.name] = _from_text(option.name, text, option.default)
-        tls = {
-            name: [path.strip() for path in text.split(",")] if name == "certificate_authorities" else text
-            for name in ("certificate_authorities", "certificate", "key")
-            if (text := environ.get(f"BEATS_SSL_{name.upper()}", "").strip())
-        }
-        if tls and values.get("ssl", True) is True:
-            values["ssl"] = tls
-        return cls(**values)  # type: ignore[arg-type] # the names are the fields', the values are checked
+        return cls.load(environ=environ)
 
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> Options:
+        """Make options of a mapping and nothing else.
 
-class _FrozenMapping(dict[str, object]):
-    """A mapping of ssl options that can be hashed, so that options with equal ones are equal."""
+        Args:
+            mapping: Our names; or those of Filebeat's `output.logstash`, nested or with dots; or a whole
+                configuration of Filebeat's, of which that section is taken. Durations and sizes may be texts with
+                units. What Filebeat has and we do not is told once to the logger `beats_core.options`.
 
-    def __hash__(self) -> int:  # type: ignore[override] # dict says None
-        return hash(repr(sorted(self.items())))
+        Raises:
+            OptionError: There is no such option, it cannot have that value, or certificates cannot be read.
+        """
+        return cls._lay([read_mapping(OPTIONS, mapping)])
 
+    @classmethod
+    def from_url(cls, url: str, **arguments: Unpack[OptionValues]) -> Options:
+        """Make options of a URL, and of arguments, which come first.
 
-def _host_list(hosts: object) -> tuple[str, ...]:
-    listed = hosts.split(",") if isinstance(hosts, str) else hosts
-    if not isinstance(listed, Sequence) or not listed:
-        raise OptionError("hosts", hosts, "one host or a list of hosts, each 'name:port'")
-    return tuple(str(parse_host(host)) for host in listed)
+        Args:
+            url: `beats://ls1:5044,ls2:5044?loadbalance=true` for plain TCP;
+                `beats+tls://ls1:5044?ssl.certificate_authorities=/ca.pem` for TLS; `beats+unix:///run/beats.sock`.
+            **arguments: Other options.
 
+        Raises:
+            OptionError: It is no such URL; or as for `from_mapping`.
+        """
+        check_names(OPTIONS, arguments)
+        return cls._lay([read_url(OPTIONS, url), Layer({**arguments})])
 
-def _whole(least: int, most: int = 1 << 40) -> Callable[[object], bool]:
-    return lambda value: isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
-
-
-def _seconds(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
-
-
-_CHECKS: tuple[tuple[str, Callable[[object], bool], str], ...] = (
-    ("loadbalance", lambda value: isinstance(value, bool), "true or false"),
-    ("pipelining", _whole(1, 100), "a whole number of windows, 1 to 100"),
-    ("bulk_max_size", _whole(1, 1 << 20), "a whole number of events, 1 to 1048576"),
-    ("bulk_max_bytes", _whole(1), "a whole number of bytes, at least 1"),
-    ("flush_interval", _seconds, "seconds, at least 0"),
-    ("compression_level", _whole(0, 9), "a whole number, 0 (off) to 9"),
-    ("timeout", lambda value: _seconds(value) and value != 0, "seconds, more than 0"),
-    ("stall_timeout", lambda value: value is None or (_seconds(value) and value != 0), "seconds, or None for never"),
-    ("backoff_init", _seconds, "seconds, at least 0"),
-    ("backoff_max", _seconds, "seconds, at least 0"),
-    ("max_event_bytes", _whole(1), "a whole number of bytes, at least 1"),
-    ("queue_mem_bytes", _whole(1), "a whole number of bytes, at least 1"),
-    ("shutdown_timeout", _seconds, "seconds, at least 0"),
-    ("index", lambda value: isinstance(value, str) and value != "", "a text that is not empty"),
-)
-
-_BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
-
-
-def _from_text(name: str, text: str, default: object) -> object:
-    """Return an environment variable's text as the type of the option's default."""
-    variable = f"BEATS_{name.upper()}"
-    if name == "ssl" or isinstance(default, bool):
-        if text.lower() not in _BOOLEANS:
-            raise OptionError(variable, text, "true or false")
-        return _BOOLEANS[text.lower()]
-    if isinstance(default, int | float):
+    @classmethod
+    def _lay(cls, layers: Sequence[Layer]) -> Options:
+        """Lay the values of each layer over those of the layers before it."""
+        values: dict[str, Any] = {}
+        for layer in layers:
+            values |= layer.values
         try:
-            return int(text) if isinstance(default, int) else float(text)
-        except ValueError as error:
-            raise OptionError(variable, text, "a number") from error
-    return text
+            return cls(**values)
+        except OptionError as error:
+            name = error.option.partition(".")[0]
+            said_by = next((layer for layer in reversed(layers) if name in layer.values), None)
+            if said_by is None:
+                raise
+            raise said_by.in_its_words(error) from error
+
+
+OPTIONS: Mapping[str, Option] = {
+    field.name: Option(name=field.name, type=str(field.type), default=field.default, **field.metadata)
+    for field in dataclasses.fields(Options)
+}

@@ -39,6 +39,7 @@ from beats_core.frames import (
 )
 
 _ANSWER_BYTES = 64  # an ack is no such frame at all; of others no more is kept than it takes to name them
+_FIRST_BYTES = 16  # of a peer are enough to tell a stranger
 _EVENT_OVERHEAD = 64  # bytes Python takes for a small bytes object and its place in a list
 
 
@@ -58,11 +59,23 @@ class ClientProtocol:
 
     Args:
         compression_level: 0 sends plain frames; 1 to 9 one compressed frame per window.
+
+    Attributes:
+        closed: Nothing can be sent any more.
+        error: Why, when the peer was at fault.
+        heard: How many bytes the peer has sent.
+        first_bytes: The first of them, up to 16.
+        acked: How many events it has acknowledged.
+        kept_alive: Whether it has sent a keep-alive for a window.
     """
 
     def __init__(self, compression_level: int = 3) -> None:
         self.closed = False
         self.error: ProtocolError | None = None
+        self.heard = 0
+        self.first_bytes = b""
+        self.acked = 0
+        self.kept_alive = False
         self._compression_level = compression_level
         self._windows: deque[Window] = deque()
         self._outgoing: list[bytes] = []
@@ -79,6 +92,11 @@ class ClientProtocol:
         """Everything to send again if the line were lost now, oldest first."""
         tails = [window.batch.tail(window.acked) for window in self._windows]
         return tails[0] if len(tails) == 1 else Batch([payload for tail in tails for payload in tail.payloads])
+
+    @property
+    def oldest(self) -> Window | None:
+        """The window that is worked on, None while nothing is in flight."""
+        return self._windows[0] if self._windows else None
 
     @property
     def slow(self) -> bool:
@@ -126,6 +144,8 @@ class ClientProtocol:
         if not data:
             self.closed = True
             return acked
+        self.heard += len(data)
+        self.first_bytes += data[: _FIRST_BYTES - len(self.first_bytes)]
         try:
             for frame in self._reader.feed(data):
                 self._take(frame, acked)
@@ -145,12 +165,13 @@ class ClientProtocol:
             return
         window = self._windows[0]
         if not frame.sequence:
-            self._slow = window.kept_alive = True
+            self._slow = self.kept_alive = window.kept_alive = True
             return
         if frame.sequence > len(window.batch):
             raise ProtocolError(f"ack {frame.sequence} for a window of {len(window.batch)} events")
         if frame.sequence > window.acked:
             acked.append((window.batch, frame.sequence - window.acked))
+            self.acked += frame.sequence - window.acked
             window.acked = frame.sequence
         if window.acked == len(window.batch):
             self._windows.popleft()

@@ -19,8 +19,10 @@ from typing import Any, Self
 
 import msgspec
 
+from beats_core.diagnosis import failure_reason
+from beats_core.errors import OptionError
 from beats_core.frames import MAX_FRAME_BYTES, MAX_INFLATED_BYTES, MAX_WINDOW, encode_ack
-from beats_core.hosts import Host, failure_reason, parse_host
+from beats_core.hosts import Host, parse_host
 from beats_core.protocol import ReceivedWindow, ServerProtocol
 
 _logger = logging.getLogger("beats_core.receiver")
@@ -76,6 +78,8 @@ class Receiver:
         self._connections: set[_Connection] = set()
         self._closing = threading.Event()
         address = parse_host(bind)
+        if address.is_unix:
+            raise OptionError("bind", bind, "a receiver listens on TCP, 'name:port'")
         family = socket.AF_INET6 if ":" in address.name else socket.AF_INET
         self._listener = socket.create_server((address.name, address.port), family=family, backlog=128)
         self._listener.settimeout(None)

@@ -1,55 +1,32 @@
-"""One thread per connection: connect, back off, lease, send, await acks, settle or give back.
+"""One thread for the windows of one host at a time: connect, back off, lease, send, await acks, settle or give back.
 
-A sender alone touches its client. It shares the backlog, under `lock`, with the intake thread and the other
-senders; it never holds the lock while it does I/O. It waits in one place, `_pause`, for whichever comes first:
-its socket, a wake-up, or the time.
+A sender alone touches its connections. It shares the backlog, under `lock`, with the intake thread and the other
+senders; it never holds the lock while it does I/O. It waits in one place, for whichever comes first: its sockets, a
+wake-up, or the time.
+
+New windows go to one line. When its time is up, or a host before its own may be there again, another line is opened
+first, in a thread of its own, while this one goes on; then new windows go there, and the old line is closed when what
+is in flight on it is acknowledged.
 """
 
 from __future__ import annotations
 
 import logging
-import random
-import select
-import socket
-import ssl
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import replace
-from math import ceil
 from time import monotonic, time
-from typing import Any
 
 from beats_core.backlog import Backlog
-from beats_core.client import Client
-from beats_core.errors import ConnectionLost
+from beats_core.backoff import Backoff, give_or_take
+from beats_core.bell import Bell
+from beats_core.errors import AckTimeout, ConnectionLost, Stalled
 from beats_core.frames import Batch
+from beats_core.hosts import Host
+from beats_core.line import Dialing, Line, Target, is_refusal
 from beats_core.options import Options
 from beats_core.stats import HostStats
 
 _logger = logging.getLogger("beats_core.sender")
-
-_LEAST_WAIT = 0.1  # seconds; the second wait of a back-off that begins with none
-_LONGEST = 86_400.0  # seconds of one sleep; poll takes no more than 2**31 milliseconds
-
-
-class Backoff:
-    """How long to wait before the next try: doubling, with equal jitter, as Filebeat does (common/backoff)."""
-
-    def __init__(self, init: float, longest: float, jitter: Callable[[], float] = random.random) -> None:
-        self._init = init
-        self._longest = max(longest, _LEAST_WAIT)
-        self._jitter = jitter
-        self._next = init
-
-    def reset(self) -> None:
-        """Begin anew: the receiver acknowledged something. To be connected proves nothing."""
-        self._next = self._init
-
-    def wait_time(self) -> float:
-        """Return the seconds to wait now, half of them certain; the next wait is twice as long."""
-        current = min(self._next, self._longest)
-        self._next = min(2 * self._next or _LEAST_WAIT, self._longest)
-        return current / 2 + self._jitter() * current / 2
 
 
 class Sender:
@@ -59,59 +36,73 @@ class Sender:
         hosts: In order of preference. The first is tried again after each loss of a line that worked.
         options: The shipper's.
         backlog: Shared with others; guarded by `lock`.
-        lock: Held only for calls of the backlog.
+        lock: Held only for moments.
         on_settled: Called in the sender's thread with the lock held, after events were settled.
         wake_others: Called in the sender's thread without the lock, when there is something for the others to see.
+        resolve: Says anew what the hosts are, before the first of them is tried; may block. None: they stay the same.
     """
 
     def __init__(
         self,
-        hosts: Sequence[str],
+        hosts: Sequence[Host],
         options: Options,
         backlog: Backlog,
         lock: AbstractContextManager[object],
         *,
         on_settled: Callable[[], None],
         wake_others: Callable[[], None],
+        resolve: Callable[[], Sequence[Host]] | None = None,
     ) -> None:
-        self.stats = {host: HostStats() for host in hosts}
-        # The context was made when the options were: one reading of the files for all connections.
-        self._targets = [replace(options, hosts=(host,), ssl=options.ssl_context) for host in hosts]
+        self.last_ack: float | None = None  # by the wall clock
+        self._hosts = list(hosts)
         self._options = options
         self._backlog = backlog
         self._lock = lock
         self._on_settled = on_settled
         self._wake_others = wake_others
+        self._resolve = resolve
+        self._targets = {host: Target(host, options) for host in hosts}
+        self._gone: dict[Host, HostStats] = {}  # what targets did that are no more
+        self._place = 0  # of the host in use, or to try next
+        self._failures = 0  # hosts in a row, since anything was acknowledged
         self._backoff = Backoff(options.backoff_init, options.backoff_max)
-        self._turn = 0
-        self._client: Client | None = None
-        self._leased: list[Batch] = []
-        self.last_ack: float | None = None  # by the wall clock
+        self._rest_until = 0.0
+        self._fail_back_at = 0.0
+        self._line: Line | None = None  # where new windows go
+        self._old: Line | None = None  # whose acks are awaited
+        self._dialing: Dialing | None = None
         self._in_trouble = False
         self._deadline: float | None = None  # monotonic; set by `stop`
+        self._hurried = False
+        self._retired = False
         self._asleep = False
         self._running = False
         self._released = False
-        self._wake_reader, self._wake_writer = socket.socketpair()
-        self._wake_reader.setblocking(False)
-        self._wake_writer.setblocking(False)
+        self._bell = Bell()
 
     def wake(self) -> None:
         """Have it look at the backlog again, if it sleeps. Any thread."""
         if self._asleep:
             self._asleep = False
-            self._ring()
+            self._bell.ring()
 
     def stop(self, deadline: float) -> None:
         """Have `run` return when nothing is left to send, or at `deadline` (monotonic). Any thread."""
         self._deadline = deadline
-        self._ring()
+        self._bell.ring()
+
+    def retire(self) -> None:
+        """Have `run` return when nothing is in flight: others send what is left. Any thread."""
+        self._retired = True
+        self._bell.ring()
 
     def abandon(self) -> None:
         """Close this process's copies of all descriptors, after fork in the child. The parent goes on."""
-        if self._client is not None:
-            self._client.abandon()
-        self._close_bell()
+        for line in self._lines():
+            line.client.abandon()
+        if self._dialing is not None:
+            self._dialing.abandon()
+        self._bell.close()
 
     def run(self) -> None:
         """Deliver until `stop`; the body of the sender's thread. Survives every exception."""
@@ -119,170 +110,280 @@ class Sender:
         try:
             while True:
                 try:
-                    if not self._wait_for_work():
+                    if not self._step():
                         return
-                    self._deliver()
                 except Exception:
                     with suppress(Exception):  # also one of a handler, with which the application logs this
                         _logger.exception("the sender failed and begins anew")
-                    self._give_back(refused=False)
-                    self._rest(self._backoff.wait_time())
+                    self._hang_up()
+                    self._rest_until = monotonic() + self._backoff.wait_time()
         finally:
+            self._hang_up()
             self._running = False
             if self._released:
-                self._close_bell()
+                self._bell.close()
 
     def close(self) -> None:
         """Release the descriptors; as soon as `run` has returned, if it is under way."""
         self._released = True
         if not self._running:
-            self._close_bell()
+            self._bell.close()
 
-    def _wait_for_work(self) -> bool:
-        """Sleep until there is something to take; False when it is time to end."""
-        while True:
-            self._asleep = True  # before looking: what comes after the look rings
-            now = monotonic()
-            with self._lock:
-                wait = self._backlog.wait_time(now)
-                empty = wait is None and not self._backlog.in_flight
-            if self._deadline is not None and (empty or now >= self._deadline):
-                return False
-            if wait is not None and wait <= 0:
-                self._asleep = False
-                return True
-            self._pause(_sooner(wait, None if self._deadline is None else self._deadline - now))
+    def stats(self) -> dict[Host, HostStats]:
+        """Return what there is to tell of each host. Any thread, with the lock held."""
+        found = dict(self._gone)
+        for target in self._targets.values():
+            lines = [line for line in self._lines() if line.target is target]
+            state, rest = self._state(target, lines), self._rest_until - monotonic()
+            found[target.host] = found.get(target.host, HostStats()) + target.stats(
+                state,
+                in_flight=sum(line.client.in_flight for line in lines),
+                retry_at=time() + rest if state == "resting" else None,
+            )
+        return found
 
-    def _deliver(self) -> None:
-        """Connect to the next host and deliver until the line is lost or there is nothing more to do."""
-        target = self._targets[self._turn % len(self._targets)]
-        (host,) = target.hosts
-        acked_before = self.stats[host].acked
-        self._client = client = Client(options=target)
-        connected = False
+    def _state(self, target: Target, lines: list[Line]) -> str:
+        if lines:
+            return "connected" if self._line in lines and not self._retired else "draining"
+        dialing = self._dialing
+        if dialing is not None and dialing.host == target.host:
+            return "connecting"
+        return "resting" if self._line is None and self._rest_until > monotonic() else "idle"
+
+    def _lines(self) -> list[Line]:
+        return [line for line in (self._line, self._old) if line is not None]
+
+    def _step(self) -> bool:
+        """Do what can be done now, and wait for what comes next; False when it is time to end."""
+        now = monotonic()
+        if self._deadline is not None and not self._hurried:
+            self._hurried, self._rest_until = True, 0.0  # the end of the program cuts a rest short, once
+        if self._dialing is not None and self._dialing.done:
+            self._take_over(self._dialing, now)
+        if self._old is not None and not self._old.client.in_flight:
+            self._old.client.close()
+            self._old = None
+        self._asleep = now >= self._rest_until  # before looking: what comes after the look rings
+        if self._is_over(now):
+            return False
+        wait = self._open(now) if self._line is None else self._use(self._line)
+        for line in self._lines():
+            wait = sooner(wait, line.client.ack_due)
+        if self._deadline is not None:
+            wait = sooner(wait, self._deadline - monotonic())
+        self._bell.wait(wait, [line.client.fileno() for line in self._lines()])
+        self._asleep = False
+        for line in self._lines():
+            self._read(line)
+        return True
+
+    def _is_over(self, now: float) -> bool:
+        if any(line.client.in_flight for line in self._lines()):
+            return self._deadline is not None and now >= self._deadline
+        if self._retired or self._deadline is None:
+            return self._retired
+        with self._lock:
+            return now >= self._deadline or not (self._backlog.pending or self._backlog.in_flight)
+
+    def _open(self, now: float) -> float | None:
+        """Connect when there is something to send; return the seconds until there is something to do."""
+        if self._dialing is not None or self._retired:
+            return None
+        if now < self._rest_until:
+            return self._rest_until - now
+        with self._lock:
+            wait = self._backlog.wait_time(now)
+        if wait is None or wait > 0:
+            return wait
+        place = self._place
+        self._dial(lambda hosts: hosts[place : place + 1], anew=not place, aside=self._old is not None)
+        return None  # it rings when it is done
+
+    def _use(self, line: Line) -> float | None:
+        """Keep a line busy, have it replaced, close it when it is idle; return the seconds until the next of these."""
         try:
-            client.connect(None if self._deadline is None else max(0.01, self._deadline - monotonic()))
-            connected = True
-            self._note(host, connected=True, connections=self.stats[host].connections + 1)
-            self._drive(client, host)
-            return
+            wait = self._fill(line)
         except ConnectionLost as lost:
-            self._note(host, error=lost.reason)
-            worked = self.stats[host].acked > acked_before
-            idle = connected and not len(lost.unacked)  # the receiver closed a line that had nothing to do
-            self._give_back(refused=_is_refusal(lost))
-            self._report_loss(host, lost, trouble=not worked and not idle)
-        finally:
-            client.close()
-            self._note(host, connected=False)
-        if worked:
-            self._turn = 0
-        if worked or idle:
-            return
-        self._turn += 1
-        if self._turn % len(self._targets) == 0:
-            self._rest(self._backoff.wait_time())
+            self._lose(line, lost)
+            return 0.0
+        if self._retired or self._deadline is not None:
+            return wait
+        now = monotonic()
+        if self._options.idle_timeout is not None and not line.client.in_flight:
+            left = line.busy_until + self._options.idle_timeout - now
+            if left <= 0:
+                line.client.close()  # before Logstash resets it, which would look like trouble
+                self._line = None
+                return 0.0
+            wait = sooner(wait, left)
+        return sooner(wait, self._renew(line, now))
 
-    def _drive(self, client: Client, host: str) -> None:
-        """Keep the line busy: post what may be posted, sleep, settle. Returns when it is time to end."""
-        while True:
-            self._asleep = True
-            wait = self._fill(client)
-            now = monotonic()
-            if self._deadline is not None:
-                if now >= self._deadline or (not client.in_flight and self._all_settled()):
-                    self._give_back(refused=False)
-                    return
-                wait = _sooner(wait, self._deadline - now)
-            self._pause(_sooner(wait, client.ack_due), client.fileno())
-            self._asleep = False
-            # Until there is nothing more: an end of the connection that came with the last ack shows at the next look.
-            while acked := client.read_acks(at_most=0):
-                self._settle(acked, host)
-
-    def _fill(self, client: Client) -> float | None:
+    def _fill(self, line: Line) -> float | None:
         """Post windows while there is room in flight; return the seconds until there may be another, None if never."""
-        while client.in_flight < (1 if client.slow else self._options.pipelining):
+        client = line.client
+        while not self._retired and client.in_flight < (1 if client.slow else self._options.pipelining):
             now = monotonic()
             with self._lock:
-                batch = self._backlog.take(now, self._leased)
+                batch = line.take(self._backlog, now)
                 if batch is None:
-                    return self._backlog.wait_time(now, self._leased)
-                self._leased.append(batch)
+                    return self._backlog.wait_time(now, line.leased)
             client.post(batch)
         return None
 
-    def _settle(self, acked: list[tuple[Batch, int]], host: str) -> None:
+    def _renew(self, line: Line, now: float) -> float | None:
+        """Begin to open another line when it is time to; return the seconds until then."""
+        if self._old is not None or self._dialing is not None:
+            return None
+        interval, ttl = self._options.failback_interval, self._options.ttl
+        expires = None if line.renew_at is None else line.renew_at - now
+        fails_back = self._fail_back_at - now if self._place and interval is not None else None
+        wait = sooner(expires, fails_back)
+        if wait is None or wait > 0:
+            return wait
+        expired, back = (due is not None and due <= 0 for due in (expires, fails_back))
+        own = line.target.host
+
+        def choose(hosts: Sequence[Host]) -> Sequence[Host]:
+            if own not in hosts:
+                return hosts
+            place = hosts.index(own)
+            return hosts[0 if back else place : place + 1 if expired else place]
+
+        if back and interval is not None:
+            self._fail_back_at = now + give_or_take(interval)
+        if expired and ttl is not None:
+            line.renew_at = now + give_or_take(ttl / 10)  # should nothing come of it
+        self._dial(choose, anew=True, aside=True)
+        return 0.0
+
+    def _dial(self, choose: Callable[[Sequence[Host]], Sequence[Host]], *, anew: bool, aside: bool) -> None:
+        known = self._hosts
+        dialing = Dialing(
+            self._options,
+            self._resolve if anew and self._resolve is not None else lambda: known,
+            choose,
+            at_most=None if self._deadline is None else max(0.01, self._deadline - monotonic()),
+            on_done=self._bell.ring,
+        )
+        self._dialing = dialing
+        if aside:
+            dialing.begin()
+        else:
+            dialing.run()
+
+    def _take_over(self, dialing: Dialing, now: float) -> None:
+        """Send new windows over the line that was opened, or go on without it."""
+        if dialing.failure is not None:
+            self._dialing = None
+            if self._line is None:
+                raise dialing.failure
+            with suppress(Exception):
+                _logger.error("no other connection can be made", exc_info=dialing.failure)
+            return
+        self._know(dialing.known)
+        for host, lost in dialing.tried:
+            self._targets[host].lost(lost)
+        if dialing.client is not None and dialing.host is not None:
+            target = self._targets[dialing.host]
+            target.connections += 1
+            ttl = self._options.ttl
+            if self._line is not None:
+                self._old = self._line
+            self._line = Line(target, dialing.client, now, None if ttl is None else now + give_or_take(ttl))
+            self._place = self._hosts.index(dialing.host)
+            self._rest_until = 0.0
+        elif self._line is None:
+            for host, lost in dialing.tried:
+                self._report_loss(host, lost, trouble=True)
+            self._try_next(now)
+        self._dialing = None  # not before: after fork a child closes its copy
+
+    def _know(self, hosts: Sequence[Host]) -> None:
+        """Take over what the hosts are now; those that are gone are remembered by their names."""
+        if list(hosts) == self._hosts:
+            return
+        self._hosts = list(hosts)
+        in_use = [line.target.host for line in self._lines()]
+        targets = {host: self._targets.get(host) or Target(host, self._options) for host in (*hosts, *in_use)}
         with self._lock:
-            for batch, count in acked:
-                self._backlog.ack(batch, count)
-            self._leased = [batch for batch in self._leased if self._backlog.is_leased(batch)]
+            for host, stats in self.stats().items():
+                if host in self._targets and host not in targets:
+                    name = host._replace(address=None)
+                    self._gone[name] = self._gone.get(name, HostStats()) + stats
+            self._targets = targets
+        if self._line is not None and self._line.target.host in self._hosts:
+            self._place = self._hosts.index(self._line.target.host)
+
+    def _read(self, line: Line) -> None:
+        try:
+            # Until there is nothing more: an end of the connection that came with the last ack shows at the next look.
+            while acked := line.client.read_acks(at_most=0):
+                self._settle(line, acked)
+        except ConnectionLost as lost:
+            self._lose(line, lost)
+
+    def _settle(self, line: Line, acked: list[tuple[Batch, int]]) -> None:
+        with self._lock:
+            line.settle(self._backlog, acked)
             self._on_settled()
         if self._deadline is not None:
             self._wake_others()  # they wait for what is in flight here, to end
-        self._backoff.reset()
+        line.busy_until = monotonic()
         self.last_ack = time()
-        self._note(host, acked=self.stats[host].acked + sum(count for _, count in acked))
+        self._failures = 0
+        self._backoff.reset()
         if self._in_trouble:
             self._in_trouble = False
-            _logger.warning("delivering to %s again", host)
+            _logger.warning("delivering to %s again", line.target.host)
 
-    def _give_back(self, *, refused: bool) -> None:
+    def _lose(self, line: Line, lost: ConnectionLost) -> None:
+        """Give back what was in flight on a line that is lost, and say where to go on."""
+        silent = isinstance(lost, AckTimeout | Stalled)
+        idle = not len(lost.unacked)  # the receiver closed a line that had nothing to do
+        line.target.lost(lost)
+        self._give_back(line, refused=is_refusal(lost))
+        line.client.close()
+        if line is self._old:
+            self._old = None
+        else:
+            self._line = None
+            if self._dialing is not None and not self._dialing.done:  # another may take its time
+                self._dialing.give_up()
+                self._dialing = None
+            if silent or not (line.worked or idle):
+                self._try_next(monotonic())
+            elif line.worked:
+                self._place = 0
+        self._report_loss(line.target.host, lost, trouble=not line.worked and not idle)
+
+    def _try_next(self, now: float) -> None:
+        """Go on with the next host; when all of them were tried, rest before."""
+        self._place = (self._place + 1) % len(self._hosts)
+        self._failures += 1
+        if self._options.failback_interval is not None:
+            self._fail_back_at = now + give_or_take(self._options.failback_interval)
+        if self._failures >= len(self._hosts):
+            self._failures = 0
+            self._rest_until = now + self._backoff.wait_time()
+
+    def _give_back(self, line: Line, *, refused: bool = False) -> None:
         with self._lock:
-            self._leased = [batch for batch in self._leased if self._backlog.is_leased(batch)]
-            while self._leased:
-                batch = self._leased[0]
-                untouched = self._backlog.left(batch) == len(batch)
-                # Only the oldest window was being worked on, so only that one can be what the peer refused.
-                self._backlog.put_back(batch, refused=refused and untouched)
-                del self._leased[0]  # not before: what fails on the way is tried again
-                refused = False
+            line.give_back(self._backlog, refused=refused)
             self._on_settled()  # one of them may be dead
         self._wake_others()
 
-    def _all_settled(self) -> bool:
-        with self._lock:
-            return not self._backlog.pending and not self._backlog.in_flight
+    def _hang_up(self) -> None:
+        """Give everything back and close all lines."""
+        if self._dialing is not None:
+            self._dialing.give_up()
+            self._dialing = None
+        for line in self._lines():
+            self._give_back(line)
+            line.client.close()
+        self._line = self._old = None
+        self._rest_until = 0.0
 
-    def _rest(self, seconds: float) -> None:
-        """Wait before the next try; new events do not shorten it, the end of the program does, once."""
-        until = monotonic() + seconds
-        stopping = self._deadline is not None
-        while (now := monotonic()) < until:
-            if self._deadline is not None:
-                if not stopping or now >= self._deadline:
-                    return
-                until = min(until, self._deadline)
-            self._pause(until - now)
-
-    def _pause(self, seconds: float | None, line: int = -1) -> None:
-        """Sleep until the line is readable, somebody rings, or the time is up; None sleeps for ever."""
-        seconds = _sooner(seconds, None if seconds is None else _LONGEST)
-        descriptors = [self._wake_reader.fileno(), *([line] if line >= 0 else [])]
-        if hasattr(select, "poll"):
-            poll = select.poll()
-            for descriptor in descriptors:
-                poll.register(descriptor, select.POLLIN)
-            # Rounded up: a wait that ends too early is a wait in a loop.
-            rung = bool(poll.poll(None if seconds is None else max(0, ceil(seconds * 1000))))
-        else:  # Windows
-            rung = bool(select.select(descriptors, [], [], None if seconds is None else max(0.0, seconds))[0])
-        if rung:
-            with suppress(OSError):
-                self._wake_reader.recv(1024)
-
-    def _ring(self) -> None:
-        with suppress(OSError):  # full: it rings already; closed: nobody is there any more
-            self._wake_writer.send(b"\0")
-
-    def _close_bell(self) -> None:
-        self._wake_reader.close()
-        self._wake_writer.close()
-
-    def _note(self, host: str, **changes: Any) -> None:
-        self.stats[host] = replace(self.stats[host], **changes)
-
-    def _report_loss(self, host: str, lost: ConnectionLost, *, trouble: bool) -> None:
+    def _report_loss(self, host: Host, lost: ConnectionLost, *, trouble: bool) -> None:
         """Say it once per trouble. A line that worked, or one that is idle, may end."""
         if not trouble:
             _logger.info("%s: %s", host, lost)
@@ -291,13 +392,6 @@ class Sender:
             _logger.warning("%s: %s; trying on", host, lost)
 
 
-def _sooner(first: float | None, second: float | None) -> float | None:
+def sooner(first: float | None, second: float | None) -> float | None:
     """Return the shorter of two waits; None is for ever."""
     return min((seconds for seconds in (first, second) if seconds is not None), default=None)
-
-
-def _is_refusal(lost: ConnectionLost) -> bool:
-    """Tell whether the peer closed the connection, as receivers do with a window they cannot take."""
-    cause = lost.__cause__
-    closed = cause is None or isinstance(cause, ConnectionResetError | BrokenPipeError | ssl.SSLError)
-    return closed and type(lost) is ConnectionLost

@@ -15,29 +15,23 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from base64 import urlsafe_b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
-from itertools import count
 from time import monotonic
 from types import TracebackType
 from typing import Self, Unpack
 
-from beats_core.backlog import Backlog
-from beats_core.encoding import encode_event
+from beats_core.backlog import Backlog, DeadLetter
+from beats_core.crew import Crew
+from beats_core.envelope import Envelope, Event
 from beats_core.errors import EventTooLarge
 from beats_core.inbox import Inbox, Refusals
 from beats_core.intake import Flush, Intake, Word
 from beats_core.lifecycle import finish_with_multiprocessing, join, lock_timeout, look_after, signals_blocked
 from beats_core.options import Options, OptionValues
-from beats_core.sender import Sender
 from beats_core.stats import Stats
-from beats_core.version import VERSION
 
 _logger = logging.getLogger("beats_core.shipper")
-
-Event = Mapping[str, object] | str | bytes
 
 _RETRY_START = 1.0  # seconds after no thread could be started
 _JUST_NOW = 1.0  # seconds since somebody waited in vain for acks, in which nobody waits again
@@ -50,8 +44,8 @@ class Shipper:
     lost connection they are sent again, so that a receiver may get some of them twice, with the same `@metadata._id`.
 
     Args:
-        hosts: `name:port`, or several.
-        options: Options that are made already, instead of the other arguments.
+        hosts: `name:port`, or several; None leaves them to the environment, as with every option that is not given.
+        options: Options that are made already, instead of the other arguments and of the environment.
         **values: See `Options`.
 
     Raises:
@@ -60,12 +54,13 @@ class Shipper:
 
     def __init__(
         self,
-        hosts: Sequence[str] | str = "localhost:5044",
+        hosts: Sequence[str] | str | None = None,
         *,
         options: Options | None = None,
         **values: Unpack[OptionValues],
     ) -> None:
-        self.options = options or Options(hosts=hosts, **values)
+        self.options = options or Options.load(hosts=hosts, **values)
+        self._envelope = Envelope(self.options)
         self._closed = False
         self._users = 0
         self._begin()
@@ -89,14 +84,11 @@ class Shipper:
             gather_time=self.options.flush_interval,
             wake_senders=self._wake_senders,
         )
-        self._senders: list[Sender] = []
-        self._threads: list[threading.Thread] = []
+        self._crew = Crew(self.options, self._backlog, self._lock, on_settled=self._intake.settle)
+        self._intake_thread: threading.Thread | None = None
         self._started = False
         self._start_again_at = 0.0
         self._waited_in_vain_at = -_JUST_NOW
-        # Unique per process: 12 random bytes, then a count.
-        self._ids = map(f"{urlsafe_b64encode(os.urandom(12)).decode()}{{:x}}".format, count())
-        self._metadata = {"beat": self.options.index, "type": "_doc", "version": VERSION}
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -139,8 +131,9 @@ class Shipper:
     def put(self, event: Event, level: int = 20) -> bool:
         """Accept an event for delivery, or refuse and count it. Any thread; never raises, never waits.
 
-        A mapping is encoded now, so it may change afterwards, and gets `@timestamp`, if it has none, and `@metadata`
-        with a unique `_id`, by which Elasticsearch tells a repetition. Ready JSON is shipped as it is.
+        A mapping is encoded now, so it may change afterwards, and gets `@timestamp`, if it has none, and `@metadata`:
+        `beat`, `type`, `version`, and a unique `_id`, by which Elasticsearch tells a repetition. What its own
+        `@metadata` says stands. Ready JSON is shipped as it is.
 
         Args:
             event: A mapping, or one JSON object as str or bytes.
@@ -148,14 +141,20 @@ class Shipper:
 
         Returns:
             True if it was accepted. False if there was no room, it was too large, no event at all, or the shipper
-            is closed; `stats().dropped` says which.
+            is closed; `stats().dropped` says which. One that is too large is accepted with `on_too_large="truncate"`,
+            if shortening its texts helps, and with "dead_letter", which counts it in `stats().dead`. False, and not
+            counted, with `enabled=False`.
         """
+        if not self.options.enabled:
+            return False
         try:
-            # A copy has exactly the bytes it needs; the encoder's own result keeps a third more.
-            payload = b"%b" % encode_event(self._dress(event), self.options.max_event_bytes)
+            try:
+                payload = self._envelope.seal(event)
+            except EventTooLarge as large:
+                if self.options.on_too_large != "dead_letter":
+                    return self._refuse("too_large")
+                payload = DeadLetter(large.head, str(large))
             accepted = self._inbox.put(payload, level)
-        except EventTooLarge:
-            return self._refuse("too_large")
         except (TypeError, ValueError):
             return self._refuse("invalid")
         except Exception:  # noqa: BLE001 - whatever a mapping's own methods raise
@@ -218,21 +217,9 @@ class Shipper:
                 in_flight=backlog.in_flight,
                 waiting_bytes=self._inbox.waiting_bytes,
                 acked_bytes=backlog.acked_bytes,
-                last_ack=max((at for sender in self._senders if (at := sender.last_ack)), default=None),
-                hosts={host: stats for sender in self._senders for host, stats in sender.stats.items()},
+                last_ack=self._crew.last_ack,
+                hosts=self._crew.stats(),
             )
-
-    def _dress(self, event: Event) -> Event:
-        """Return a mapping with `@timestamp` and `@metadata`; ready JSON as it is."""
-        if type(event) is not dict and not isinstance(event, Mapping):
-            return event
-        metadata: dict[str, object] = {**self._metadata, "_id": next(self._ids)}
-        own = event.get("@metadata")
-        if isinstance(own, Mapping):
-            metadata.update(own)
-        if "@timestamp" in event:
-            return {**event, "@metadata": metadata}
-        return {"@timestamp": _now(), **event, "@metadata": metadata}
 
     def _flush(self, deadline: float) -> bool:
         if not self._started:
@@ -273,13 +260,11 @@ class Shipper:
         try:
             if self._started or self._closed:
                 return
-            hosts = self.options.hosts
-            self._open_senders([[host] for host in hosts] if self.options.loadbalance else [hosts])
             with signals_blocked():
-                for body in (self._intake.run, *(sender.run for sender in self._senders)):
-                    thread = threading.Thread(target=body, name="beats-shipper", daemon=True)
-                    thread.start()
-                    self._threads.append(thread)
+                thread = threading.Thread(target=self._intake.run, name="beats-shipper", daemon=True)
+                thread.start()
+            self._intake_thread = thread
+            self._crew.start()
             self._started = True
             finish_with_multiprocessing()
         except (RuntimeError, OSError) as error:  # no thread, or no descriptor
@@ -289,22 +274,8 @@ class Shipper:
         finally:
             self._starting.release()
 
-    def _open_senders(self, groups: Sequence[Sequence[str]]) -> None:
-        self._senders = [
-            Sender(
-                group,
-                self.options,
-                self._backlog,
-                self._lock,
-                on_settled=self._intake.settle,
-                wake_others=self._wake_senders,
-            )
-            for group in groups
-        ]
-
     def _wake_senders(self) -> None:
-        for sender in self._senders:
-            sender.wake()
+        self._crew.wake()
 
     def _deliver_here(self, deadline: float) -> None:
         """Deliver what was accepted in the calling thread, if no other was started; wait for a start under way."""
@@ -313,12 +284,8 @@ class Shipper:
         try:
             if self._started or self._inbox.accepted == self._backlog.settled:
                 return
-            self._open_senders([self.options.hosts])  # one for all hosts: several would have to run in turn
             self._intake.move(self._inbox.drain())
-            for sender in self._senders:
-                sender.stop(deadline)
-                sender.run()
-                sender.close()
+            self._crew.deliver(deadline)
         except OSError as error:  # no descriptor
             _say("events cannot be delivered: %s", error)
         finally:
@@ -326,23 +293,18 @@ class Shipper:
 
     def _end_threads(self, deadline: float) -> None:
         """Have the intake thread finish, then the senders, by `deadline`; one that is stuck is left to the daemons."""
-        if self._threads:
+        thread, self._intake_thread = self._intake_thread, None
+        if thread is not None:
             self._inbox.mark(Word.STOP)
-        join(self._threads[:1], deadline)
-        for sender in self._senders:
-            sender.stop(deadline)
-        join(self._threads[1:], deadline)
-        self._threads = []
-        for sender in self._senders:
-            sender.close()
+            join([thread], deadline)
+        self._crew.stop(deadline)
 
     def begin_anew(self) -> None:
         """Forget everything, in a child after fork: the parent delivers what it accepted, on its own connections.
 
         Called by itself wherever Python runs its fork hooks.
         """
-        for sender in self._senders:
-            sender.abandon()
+        self._crew.abandon()
         self._begin()
 
 
@@ -353,10 +315,6 @@ _shared_lock = threading.Lock()
 def _say(text: str, argument: object) -> None:
     with suppress(Exception):  # a handler's, with which the application logs this
         _logger.warning(text, argument)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _renew_shared_lock() -> None:

@@ -42,7 +42,7 @@ class BeatsHandler(logging.Handler):
     exception, which has fields of its own; what a formatter makes of time and level is then in the text as well.
 
     Args:
-        shipper: The shipper to use; without one it is made of `options`, or of `BEATS_*` without any.
+        shipper: The shipper to use; without one it is made of `options`, and of `BEATS_*` for the rest.
         level: As for every handler.
         **options: `schema`, `application`, `environment` and `safety` as for `Outlet`, and `beats_core.Options`.
 

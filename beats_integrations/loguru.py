@@ -45,7 +45,7 @@ class BeatsSink:
     on purpose: loguru would call it, and wait, after every message.
 
     Args:
-        shipper: The shipper to use; without one it is made of `options`, or of `BEATS_*` without any.
+        shipper: The shipper to use; without one it is made of `options`, and of `BEATS_*` for the rest.
         **options: `schema`, `application`, `environment` and `safety` as for `Outlet`, and `beats_core.Options`.
 
     Raises:

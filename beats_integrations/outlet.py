@@ -14,7 +14,6 @@ No lock is on the way of an event.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import logging
 import socket
@@ -22,7 +21,6 @@ import sys
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from typing import Any, TypeVarTuple
 
 from beats_core import OptionError, Options, Shipper
@@ -54,7 +52,7 @@ class Outlet:
         application: The application's name in every document.
         environment: Where it runs, in every document.
         safety: What may leave the process: a callable from `LogEvent` to `LogEvent`, or the options of `Safety`.
-        options: The options of `beats_core.Options`; with none at all, `BEATS_*` of the environment.
+        options: The options of `beats_core.Options`; those that are not given are left to `BEATS_*` of the environment.
 
     Raises:
         OptionError: An option has a value it cannot have, or there is no such option.
@@ -73,7 +71,6 @@ class Outlet:
     ) -> None:
         if shipper is not None and not isinstance(shipper, Shipper):
             raise OptionError("shipper", shipper, 'a Shipper; receivers are given as hosts=["name:port"]')
-        _check_names(options)
         if shipper is not None and options:
             raise ValueError(f"a shipper has its options already: {', '.join(sorted(options))}")
         self._arguments = {
@@ -87,7 +84,7 @@ class Outlet:
         self._safety = safety if callable(safety) else Safety(**(safety or {}))
         self._schema = _schema(schema, application, environment)
         self._shared = shipper is None
-        self.shipper = shipper or Shipper.shared(Options(**options) if options else Options.from_env())
+        self.shipper = shipper or Shipper.shared(Options.load(**options))
         self._put = self.shipper.put
         self._failures: defaultdict[str, int] = defaultdict(int)
         self._closed = False
@@ -169,15 +166,6 @@ class Outlet:
 def is_own(name: str | None) -> bool:
     """Tell whether a logger, or a module, of this name is this project's."""
     return name is not None and name.startswith(_OWN_LOGGERS) and not name.startswith(_OWN_PROGRAM)
-
-
-def _check_names(options: Mapping[str, Any]) -> None:
-    names = [option.name for option in dataclasses.fields(Options)]
-    for name, value in options.items():
-        if name not in names:
-            close = get_close_matches(name, names, 1)
-            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(names)}"
-            raise OptionError(name, value, f"there is no such option; {hint}")
 
 
 class _Thread(threading.local):

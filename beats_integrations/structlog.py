@@ -28,7 +28,7 @@ class BeatsProcessor:
     What later processors do to the event does not matter: it is encoded before they see it.
 
     Args:
-        shipper: The shipper to use; without one it is made of `options`, or of `BEATS_*` without any.
+        shipper: The shipper to use; without one it is made of `options`, and of `BEATS_*` for the rest.
         terminal: Let nothing through: the event is shipped and dropped (`DropEvent`). Only in
             `structlog.configure`: inside a ProcessorFormatter, which cannot drop, events are passed on.
         **options: `schema`, `application`, `environment` and `safety` as for `Outlet`, and `beats_core.Options`.

@@ -15,6 +15,10 @@ from support.authority import Authority
 from support.clients import DRIVERS, MakeDriver
 from support.requirements import everything_required
 
+# What the developer's own shell says of receivers is not for the clients of the tests, nor for the programs they start.
+for variable in [name for name in os.environ if name.startswith("BEATS_") and not name.startswith("BEATS_TESTS_")]:
+    del os.environ[variable]
+
 # `dev` looks somewhere else in every run; `ci` always looks in the same places, so that a red run is the change's.
 # Neither has a deadline: how long an example takes on a busy machine is nobody's promise.
 hypothesis.settings.register_profile("dev", max_examples=100, deadline=None)
@@ -24,11 +28,10 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if ev
 GRACE = 5.0  # seconds for threads that were told to end and are about to
 
 
-@pytest.fixture(params=DRIVERS, ids=["Client", "AsyncClient"])
+@pytest.fixture(params=DRIVERS)
 def driver(request: pytest.FixtureRequest) -> MakeDriver:
     """Both clients, one after the other."""
-    make: MakeDriver = request.param
-    return make
+    return DRIVERS[request.param]
 
 
 @pytest.fixture(scope="session")

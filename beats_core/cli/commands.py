@@ -1,54 +1,32 @@
-"""The commands and their options. What they do is in `send` and `listen`."""
+"""The commands and what can be said to them. What they do is in `send`, `listen` and `check`."""
 
 from __future__ import annotations
 
-import dataclasses
 import ssl
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import click
 
-from beats_core.cli import exits, listen, send
+from beats_core.cli import check, exits, listen, send
+from beats_core.cli.arguments import FILE, load, refusal, with_arguments
 from beats_core.cli.lines import STDIN, EventMaker, parse_fields
-from beats_core.cli.terminal import wants_color
+from beats_core.cli.settings import Misconfigured, Settings
+from beats_core.cli.terminal import log_to_stderr, print_json, wants_color
 from beats_core.errors import OptionError
 from beats_core.hosts import parse_host
-from beats_core.options import Options
 
-Command = Callable[..., Any]
-
-_FILE = click.Path(exists=True, dir_okay=False)
 _INPUT = click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True)
-
-# Named as the options are; what is not given is left to BEATS_* and then to the defaults.
-_OPTIONS = (
-    click.option("-H", "--hosts", multiple=True, metavar="NAME:PORT[,…]", help="Receivers, tried in order."),
-    click.option("--ssl/--no-ssl", default=None, help="TLS, with the system's authorities."),
-    click.option(
-        *("--certificate-authorities", "--ssl-ca"), multiple=True, type=_FILE, help="TLS, with the authorities in FILE."
-    ),
-    click.option("--certificate", type=_FILE, help="The client's certificate."),
-    click.option("--key", type=_FILE, help="Its key."),
-    click.option("--bulk-max-size", type=int, metavar="N", help="Most events of one window."),
-    click.option("--pipelining", type=int, metavar="N", help="Windows in flight."),
-    click.option("--compression-level", type=int, metavar="0-9", help="0 is off."),
-    click.option("--timeout", type=float, metavar="SECONDS", help="For connecting, and for an ack that is due."),
-    click.option("--index", help="@metadata.beat, of which Logstash makes the index name."),
+_COLOR = click.option(
+    "--color", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True, help="For text."
 )
+_FORMAT = click.option("--format", "output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 
 
 @click.group(epilog=exits.HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="beats-integrations")
 def beats() -> None:
     """Send events to Logstash, or anything else that speaks Beats, and receive them."""
-
-
-def _with_options(command: Command) -> Command:
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
 
 
 @beats.command("send", epilog=exits.HELP)
@@ -70,7 +48,7 @@ def _with_options(command: Command) -> Command:
     help="How often in a row to connect again, without any ack in between.",
 )
 @click.option("--progress/--no-progress", default=None, help="By default on a terminal.")
-@_with_options
+@with_arguments
 def send_command(
     *,
     files: tuple[str, ...],
@@ -87,10 +65,10 @@ def send_command(
     BEATS_COMPRESSION_LEVEL and so on. After a lost connection what was not acknowledged is sent again.
     """
     try:
-        options = _options(**values)
-        make_event = EventMaker(
-            as_json=as_json, fields=parse_fields(fields), index=options.index, limit=options.max_event_bytes
-        )
+        options = load(**values).options
+        make_event = EventMaker(as_json=as_json, fields=parse_fields(fields), options=options)
+    except Misconfigured as wrong:
+        raise refusal(wrong) from wrong
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     sending = send.Sending(options, make_event, skip_bad=on_error == "skip", retries=retries, progress=progress)
@@ -121,8 +99,8 @@ def send_command(
     help="End after N events. Windows are printed and acknowledged whole, so it may be a few more.",
 )
 @click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True)
-@click.option("--certificate", "--tls-cert", type=_FILE, help="TLS: the receiver's certificate chain.")
-@click.option("--key", "--tls-key", type=_FILE, help="TLS: its key.")
+@click.option("--certificate", "--tls-cert", type=FILE, help="TLS: the receiver's certificate chain.")
+@click.option("--key", "--tls-key", type=FILE, help="TLS: its key.")
 def listen_command(
     *, bind: str, output: str, count: int | None, color: str, certificate: str | None, key: str | None
 ) -> None:
@@ -138,26 +116,55 @@ def listen_command(
     sys.exit(listen.Listening(bind, format_event, count=count, context=context).run())
 
 
-def _options(
-    *,
-    hosts: tuple[str, ...],
-    ssl: bool | None,
-    certificate_authorities: tuple[str, ...],
-    certificate: str | None,
-    key: str | None,
-    **values: object,
-) -> Options:
-    """Return the options of the environment, changed by those of the command line."""
-    given: dict[str, Any] = {name: value for name, value in values.items() if value is not None}
-    if hosts:
-        given["hosts"] = ",".join(hosts)
-    files = {"certificate_authorities": certificate_authorities, "certificate": certificate, "key": key}
-    named = {name: path for name, path in files.items() if path}
-    if ssl is False and named:
-        raise OptionError("ssl", ssl, "there are certificates, which are for TLS")
-    if ssl is not None or named:
-        given["ssl"] = named or ssl
-    return dataclasses.replace(Options.from_env(), **given)
+@beats.group()
+def test() -> None:
+    """Look at the options, or try the receivers, before anything depends on them."""
+
+
+@test.command("config", epilog=exits.HELP)
+@_FORMAT
+@with_arguments
+def test_config_command(*, output: str, **values: Any) -> None:
+    """Say which options are in force, and who says so; passwords and keys are not shown.
+
+    Files of certificates are read, nothing is connected.
+    """
+    sys.exit(check.check_config(_settings(output, values), as_json=output == "json"))
+
+
+@test.command("output", epilog=exits.HELP)
+@click.option("--probe/--no-probe", default=True, show_default=True, help="Send one event to each host.")
+@click.option("--all", "want_all", is_flag=True, help="Fail unless all hosts are usable; else one is enough.")
+@_FORMAT
+@_COLOR
+@with_arguments
+def test_output_command(*, probe: bool, want_all: bool, output: str, color: str, **values: Any) -> None:
+    """Try each receiver, step by step, and say what is wrong and what to do.
+
+    The last step is an event that arrives like any other: its message is "beats test output: probe", and it has the
+    tag "beats_test". Only its acknowledgement shows that a receiver speaks Beats.
+    """
+    settings = _settings(output, values)
+    sys.exit(
+        check.check_hosts(
+            settings.options,
+            probe=probe,
+            want_all=want_all,
+            as_json=output == "json",
+            color=wants_color(color, sys.stdout),
+        )
+    )
+
+
+def _settings(output: str, values: dict[str, Any]) -> Settings:
+    log_to_stderr()
+    try:
+        return load(**values)
+    except Misconfigured as wrong:
+        if output == "json" and not wrong.usage:
+            print_json({"code": exits.CONFIG, "problems": wrong.problems})
+            sys.exit(exits.CONFIG)
+        raise refusal(wrong) from wrong
 
 
 def _address(text: str) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
+from beats_core.backoff import Backoff
 from beats_core.cli.exits import UNAVAILABLE, exit_code
 from beats_core.cli.interrupt import Interrupt
 from beats_core.client import Client
-from beats_core.errors import AckTimeout, ConnectionLost, Stalled
+from beats_core.errors import ConnectionLost
 from beats_core.frames import Batch
 from beats_core.options import Options
-from beats_core.sender import Backoff
 
 
 class Delivery:
@@ -101,16 +101,10 @@ class Delivery:
         # Who has acknowledged something does speak Beats, and is trusted: then it is worth another try.
         hopeless = exit_code(lost) != UNAVAILABLE and not self.acked
         if hopeless or self._failures > self._retries:
-            hint = "" if hopeless or self.acked else self._hint(lost)
-            raise ConnectionLost(f"{lost.reason}{hint}", Batch(())) from lost.__cause__
+            raise ConnectionLost(lost.reason, Batch(())) from lost.__cause__
         wait = self._backoff.wait_time()
         self._tell(f"{lost.reason}; trying again in {wait:.1f} s ({self._failures} of {self._retries})")
         self._interrupt.sleep(wait)
-
-    def _hint(self, lost: ConnectionLost) -> str:
-        closed = lost.__cause__ is None or isinstance(lost.__cause__, ConnectionResetError | BrokenPipeError)
-        silent = isinstance(lost, AckTimeout | Stalled)
-        return " (perhaps it wants TLS: --ssl)" if closed and not silent and not self._options.ssl_context else ""
 
     def _post_or_read(self) -> None:
         if self._waiting and self._client.in_flight < (1 if self._client.slow else self._options.pipelining):

@@ -5,19 +5,16 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
-from itertools import count
 from pathlib import Path
 from stat import S_ISREG
 from types import TracebackType
 from typing import NamedTuple, Self
-from uuid import uuid4
 
 import msgspec
 
-from beats_core.encoding import encode_event
+from beats_core.envelope import Envelope
 from beats_core.errors import EventTooLarge
-from beats_core.version import VERSION
+from beats_core.options import Options
 
 STDIN = "-"
 
@@ -119,17 +116,15 @@ class EventMaker:
     Args:
         as_json: Each line is a JSON object.
         fields: Added to each event; they win over what the event says itself.
-        index: `@metadata.beat`.
-        limit: Most bytes of a payload.
+        options: See `Envelope`.
     """
 
-    def __init__(self, *, as_json: bool, fields: Mapping[str, object], index: str, limit: int) -> None:
+    def __init__(self, *, as_json: bool, fields: Mapping[str, object], options: Options) -> None:
         self._as_json = as_json
         self._fields = fields
-        self._limit = limit
+        self._limit = options.max_event_bytes
         self._host = socket.gethostname()
-        self._metadata = {"beat": index, "type": "_doc", "version": VERSION}
-        self._ids = map(f"{uuid4().hex}-{{:x}}".format, count())
+        self._envelope = Envelope(options)
 
     def __call__(self, reader: LineReader, line: Line) -> bytes | None:
         """Return the payload, or None for a line with nothing in it.
@@ -143,9 +138,7 @@ class EventMaker:
             if not line.text or line.text.isspace():
                 return None
             event = _from_json(line.text) if self._as_json else self._from_text(line.text, reader.path, line.offset)
-            event = {"@timestamp": _now(), **event}
-            event["@metadata"] = {**self._metadata, "_id": next(self._ids), **_mapping(event.get("@metadata"))}
-            return encode_event(_merged(event, self._fields), self._limit)
+            return self._envelope.seal(_merged(event, self._fields))
         except (BadLine, EventTooLarge) as error:
             raise BadLine(f"{reader.name}:{line.number}: {error}") from error
 
@@ -192,10 +185,6 @@ def parse_fields(assignments: tuple[str, ...]) -> dict[str, object]:
     return fields
 
 
-def _mapping(value: object) -> Mapping[str, object]:
-    return value if isinstance(value, dict) else {}
-
-
 def _merged(event: Mapping[str, object], fields: Mapping[str, object]) -> dict[str, object]:
     """Return the event with the fields, which win, as with Filebeat's `fields_under_root`."""
     merged = {**event, **fields}
@@ -204,7 +193,3 @@ def _merged(event: Mapping[str, object], fields: Mapping[str, object]) -> dict[s
         if isinstance(inner, dict) and isinstance(value, dict):
             merged[name] = _merged(inner, value)
     return merged
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

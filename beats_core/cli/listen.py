@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import ssl
 import sys
 import threading
@@ -13,8 +12,8 @@ import msgspec
 
 from beats_core.cli.exits import FAILED, INTERRUPTED, OK
 from beats_core.cli.pretty import Pretty
-from beats_core.cli.terminal import printable, silence_stdout
-from beats_core.hosts import failure_reason
+from beats_core.cli.terminal import log_to_stderr, silence_stdout
+from beats_core.diagnosis import failure_reason
 from beats_core.protocol import ReceivedWindow
 from beats_core.receiver import Receiver
 
@@ -62,7 +61,8 @@ class Listening:
 
     def run(self) -> int:
         """Print until there is a reason to end; return the exit code."""
-        _log_to_stderr()
+        # A window refused at the end is no complaint.
+        log_to_stderr().addFilter(lambda record: not (record.exc_info and record.exc_info[0] is Stopped))
         try:
             receiver = Receiver(self._bind, self._print, ssl=self._context)
         except OSError as error:
@@ -123,16 +123,3 @@ def _write(text: str) -> None:
     output = sys.stdout.buffer
     output.write(text.encode(sys.stdout.encoding or "utf-8", "backslashreplace"))
     output.flush()
-
-
-def _log_to_stderr() -> None:
-    """Have the receiver's own complaints told in one line each; a window refused at the end is none."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(_OneLine())
-    handler.addFilter(lambda record: not (record.exc_info and record.exc_info[0] is Stopped))
-    logging.getLogger("beats_core").addHandler(handler)
-
-
-class _OneLine(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        return printable(f"beats: {record.getMessage()}")

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Mapping
 from typing import TextIO
+
+import msgspec
+
+JSON_VERSION = 1  # goes up when something in the objects of `--format json` changes its name or meaning
 
 
 def wants_color(choice: str, stream: TextIO, environ: Mapping[str, str] | None = None) -> bool:
@@ -25,6 +30,24 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else _escape(char) for char in text)
+
+
+def print_json(found: Mapping[str, object]) -> None:
+    """Print what a command found out as one object, for programs."""
+    print(msgspec.json.encode({"version": JSON_VERSION, **found}).decode())
+
+
+def log_to_stderr() -> logging.Handler:
+    """Have what the core logs told in one line each; return what does it."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_OneLine())
+    logging.getLogger("beats_core").addHandler(handler)
+    return handler
+
+
+class _OneLine(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(f"beats: {record.getMessage()}")
 
 
 def silence_stdout() -> None:

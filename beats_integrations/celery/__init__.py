@@ -41,7 +41,7 @@ def install(app: Any, shipper: Shipper | None = None, **options: Any) -> Install
 
     Args:
         app: The Celery app. Install next to where it is made, so that every process of it does.
-        shipper: Ships the events; without it one is made of the options, or of `BEATS_*` without any.
+        shipper: Ships the events; without it one is made of the options, and of `BEATS_*` for the rest.
         **options: What `BeatsHandler` takes as well.
 
     Returns:

@@ -7,7 +7,16 @@ from collections.abc import Iterator
 
 import pytest
 
+from support.clients import DRIVERS, UNDER_UVLOOP, MakeDriver
 from support.consumer import Consumer
+
+ALL_DRIVERS = DRIVERS | UNDER_UVLOOP
+
+
+@pytest.fixture(params=ALL_DRIVERS)
+def driver(request: pytest.FixtureRequest) -> MakeDriver:
+    """Both clients, one after the other, and the second in both event loops."""
+    return ALL_DRIVERS[request.param]
 
 
 @pytest.fixture

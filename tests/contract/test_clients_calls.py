@@ -117,9 +117,9 @@ def test_a_client_connects_at_its_first_use() -> None:
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"timeout": 0}, "timeout=0: seconds, more than 0"),
+        ({"timeout": 0}, "timeout=0: seconds, 0.001 to "),
         ({"pipelining": 0}, "pipelining=0: a whole number of windows, 1 to 100"),
-        ({"compression_level": 10}, "compression_level=10: a whole number, 0 (off) to 9"),
+        ({"compression_level": 10}, "compression_level=10: a whole number, 0 to 9"),
         ({"ssl": {"certificate_authorities": ["/nowhere.pem"]}}, "ssl.certificate_authorities='/nowhere.pem'"),
     ],
 )

@@ -12,8 +12,7 @@ import pytest
 
 from beats_core import Client, ConnectionLost
 from support.authority import Authority
-from support.clients import BlockingAsyncClient, MakeDriver, ids, numbered
-from support.columns import COLUMNS, Column
+from support.clients import MakeDriver, ids, numbered
 from support.scripted import (
     Answer,
     Gone,
@@ -149,15 +148,6 @@ def test_tls_with_a_context_of_the_users_own(driver: MakeDriver, authority: Auth
         assert 3 == client.send(numbered(3))
 
 
-@pytest.mark.parametrize("column", COLUMNS, ids=str)
-def test_every_receiver_is_served_over_tls(driver: MakeDriver, authority: Authority, column: Column) -> None:
-    options = {"bulk_max_size": 100, "pipelining": 1 if column.merges else 4, "ssl": authority.option}
-    with Scripted(column.script(), tls=authority.server()) as receiver, driver(receiver.host, **options) as client:
-        assert 1_050 == client.send(numbered(1_050))
-
-        assert list(range(1_050)) == receiver.ids
-
-
 def test_large_windows_arrive_whole_over_tls(driver: MakeDriver, authority: Authority) -> None:
     events = [{"id": number, "message": f"{number:x}" * 300_000} for number in range(20)]
     options = {"compression_level": 0, "bulk_max_bytes": 64 << 20, "ssl": authority.option}
@@ -165,7 +155,10 @@ def test_large_windows_arrive_whole_over_tls(driver: MakeDriver, authority: Auth
         with driver(receiver.host, **options) as client:
             assert 20 == client.send(events)
 
-        assert [events] == [window.events for window in receiver.windows]
+        assert [events] == [
+            [{name: event[name] for name in ("id", "message")} for event in window.events]
+            for window in receiver.windows
+        ]
 
 
 @pytest.mark.parametrize("end", [ends, closes, resets])
@@ -181,7 +174,7 @@ def test_the_end_of_a_tls_line_reports_exactly_the_unacked_tail(
 
         # asyncio's TLS forgets what it has not decrypted when a write fails: those acks can be missed, and are then
         # sent again. Never the reverse.
-        missed = driver is BlockingAsyncClient and end is resets and len(lost.value.unacked) == 45
+        missed = driver is not Client and end is resets and len(lost.value.unacked) == 45
         assert list(range(0 if missed else acked, 45)) == ids(lost.value.unacked)
 
 
@@ -265,7 +258,7 @@ def test_nothing_is_sent_to_a_receiver_whose_authority_is_not_trusted(
 def test_nothing_is_sent_to_a_receiver_of_another_name(driver: MakeDriver, authority: Authority, name: str) -> None:
     with (
         Scripted(answering(acknowledged), tls=authority.server("elsewhere.example")) as receiver,
-        pytest.raises(ConnectionLost, match=r"the receiver's certificate is not accepted: .*mismatch"),
+        pytest.raises(ConnectionLost, match=r"not accepted: it is for elsewhere\.example, not for "),
     ):
         enter(driver, f"{name}:{receiver.port}", ssl=authority.option)
     assert [] == receiver.windows
@@ -312,7 +305,7 @@ def test_a_tls_client_tells_a_plain_receiver_nothing(
             client.send(SECRET)
 
     assert [True] == [peer.wire.startswith(b"\x16\x03") for peer in receiver.peers]
-    assert not any(b"correct horse" in peer.wire or b"2W" in peer.wire for peer in receiver.peers)
+    assert not any(b"correct horse" in peer.wire or b"2W\0\0" in peer.wire for peer in receiver.peers)
 
 
 def test_a_plain_client_gets_nowhere_with_a_tls_receiver(driver: MakeDriver, authority: Authority) -> None:
@@ -342,5 +335,5 @@ def test_without_the_certificate_that_a_receiver_wants_all_is_unacked(driver: Ma
 
 
 def test_a_silent_tls_handshake_is_given_up(driver: MakeDriver, authority: Authority) -> None:
-    with Scripted(is_silent) as receiver, pytest.raises(ConnectionLost, match="timed out"):
+    with Scripted(is_silent) as receiver, pytest.raises(ConnectionLost, match="the TLS handshake timed out"):
         enter(driver, receiver.host, ssl=authority.option, timeout=0.3)

@@ -122,17 +122,6 @@ def test_a_window_behind_a_slow_one_is_given_up_for_lack_of_progress(driver: Mak
         assert [5, 6, 7, 8, 9] == ids(lost.value.unacked)
 
 
-def test_nifi_overloaded_acks_a_part_and_never_the_rest(driver: MakeDriver) -> None:
-    script = answering(after(acks(7), silence))
-    with Scripted(script, answering(acknowledged)) as receiver, driver(receiver.host, timeout=0.3) as client:
-        with pytest.raises(AckTimeout) as lost:
-            client.send(numbered(10))
-
-        assert 3 == client.send(lost.value.unacked)
-        assert [7, 8, 9] == receiver.windows[-1].ids
-        assert [1, 2, 3] == receiver.windows[-1].sequences
-
-
 def large_events(count: int, size: int) -> list[dict[str, object]]:
     return [{"id": number, "message": "x" * size} for number in range(count)]
 

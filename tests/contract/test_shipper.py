@@ -247,7 +247,7 @@ def test_the_numbers_follow_an_event_on_its_way() -> None:
         assert (2, first.count, 0) == (stats.accepted, stats.in_flight, stats.acked)
         assert stats.last_ack is None
         assert stats.waiting_bytes > 0
-        assert HostStats(connected=True, connections=1) == stats.hosts[server.host]
+        assert HostStats(state="connected", connections=1, in_flight=1) == stats.hosts[server.host]
 
         before = time.time()
         peer.ack(first.count)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
@@ -15,7 +12,8 @@ import pytest
 
 from beats_core import Options, Receiver, Shipper, Stats
 from beats_core.backlog import REFUSALS
-from beats_core.sender import Backoff
+from beats_core.backoff import Backoff
+from support.lines import black_hole
 from support.scripted import (
     Answer,
     Peer,
@@ -197,19 +195,6 @@ def test_a_receiver_that_takes_no_bytes_is_given_up() -> None:
         server.peers[0].close()
 
         assert set(range(20)) == set(server.ids)
-
-
-@contextmanager
-def black_hole() -> Iterator[str]:
-    """A host that answers no SYN: the queue of those who wait to be accepted is full."""
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
-        waiting = [socket.socket() for _ in range(4)]
-        for line in waiting:
-            line.setblocking(False)
-            line.connect_ex(listener.getsockname())
-        yield f"127.0.0.1:{listener.getsockname()[1]}"
-        for line in waiting:
-            line.close()
 
 
 def test_a_host_that_does_not_answer_at_all_is_passed_over() -> None:

@@ -199,14 +199,6 @@ def test_a_level_that_is_no_number_is_no_reason_to_raise(line: Line) -> None:
     assert {"invalid": 1} == line.shipper.stats().dropped
 
 
-def test_an_event_that_is_too_large_is_refused_and_counted() -> None:
-    with Receiver() as receiver, Shipper(receiver.host, max_event_bytes=1_000) as shipper:
-        assert not shipper.put({"message": "x" * 1_000})
-        assert shipper.put({"message": "x" * 500})
-
-        assert {"too_large": 1} == shipper.close().dropped
-
-
 # Memory.
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import decimal
 import json
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from beats_core import AckTimeout, ConnectionLost, Stalled, encode_event
-from support.authority import Authority
-from support.clients import Driver, MakeDriver, ids, numbered
-from support.go_lumber import CertificateFiles, GoReceiver
+from support.clients import DRIVERS, Driver, MakeDriver, bare, ids, numbered
+from support.go_lumber import GoReceiver
 
 VARIED: list[dict[str, Any]] = [
     {"id": 0, "message": "plain"},
@@ -24,7 +24,11 @@ VARIED: list[dict[str, Any]] = [
     {"id": 5, "nothing": None, "yes": True, "no": False, "empty": {}, "list": [[], {}, "", 0]},
     {"id": 6, "nested": {"a": {"b": {"c": [{"d": [1, 2, {"e": "f"}]}]}}}},
     {"id": 7, "message": "long " * 100_000},
-    {"id": 8, "@timestamp": "2026-01-02T03:04:05.678Z", "@metadata": {"beat": "shop", "type": "_doc", "_id": "x"}},
+    {
+        "id": 8,
+        "@timestamp": "2026-01-02T03:04:05.678Z",
+        "@metadata": {"beat": "s", "type": "_", "version": "1", "_id": "x"},
+    },
 ]
 
 
@@ -40,7 +44,7 @@ def test_events_arrive_as_they_were_sent_and_in_order(driver: MakeDriver, level:
     with GoReceiver() as receiver, driver(receiver.host, compression_level=level) as client:
         assert len(VARIED) == client.send(VARIED)
 
-        assert VARIED == receiver.wait_for(len(VARIED))
+        assert VARIED == bare(receiver.wait_for(len(VARIED)), VARIED)
 
 
 def test_ready_json_arrives_byte_for_byte(driver: MakeDriver) -> None:
@@ -86,7 +90,7 @@ def test_go_lumber_reads_what_json_has_no_word_for(driver: MakeDriver) -> None:
     with GoReceiver() as receiver, driver(receiver.host) as client:
         assert len(events) == client.send(events)
 
-        assert [json.loads(encode_event(event)) for event in events] == receiver.wait_for(len(events))
+        assert [json.loads(encode_event(event)) for event in events] == bare(receiver.wait_for(len(events)), events)
 
 
 @pytest.mark.parametrize("level", [0, 3])
@@ -98,7 +102,7 @@ def test_more_events_than_a_window_holds_travel_in_several_windows(driver: MakeD
 
 
 def test_windows_are_bounded_in_bytes(driver: MakeDriver) -> None:
-    events = [{"id": number, "message": "x" * 1_000} for number in range(10)]
+    events = [b'{"message":"%s"}' % (b"x" * 1_000)] * 10
     with GoReceiver(write="windows") as receiver, driver(receiver.host, bulk_max_bytes=4_500) as client:
         assert 10 == client.send(events)
 
@@ -126,9 +130,35 @@ def test_keepalives_hold_the_line_while_the_receiver_works(driver: MakeDriver) -
         assert list(range(10)) == receiver.wait_for(10)
 
 
+def test_an_ack_after_seventeen_seconds_is_waited_for() -> None:
+    """With go-lumber's own pace of keep-alives, 3 s, and less patience for silence than the ack takes."""
+    with GoReceiver(write="ids", ack_delay=17) as receiver, ThreadPoolExecutor() as threads:
+
+        def send(make: MakeDriver, first: int) -> int:
+            with make(receiver.host, timeout=10) as client:
+                return client.send(numbered(10, first))
+
+        sent = [threads.submit(send, make, 10 * number) for number, make in enumerate(DRIVERS.values())]
+        assert [10] * len(DRIVERS) == [each.result() for each in sent]
+
+    assert list(range(10 * len(DRIVERS))) == sorted(receiver.events())
+
+
+def test_a_window_of_ten_thousand_events_is_the_largest(driver: MakeDriver) -> None:
+    with GoReceiver(write="windows") as receiver, driver(receiver.host, bulk_max_size=20_000) as client:
+        assert 10_000 == client.send(numbered(10_000))
+        with pytest.raises(ConnectionLost) as lost:
+            client.send(numbered(10_001))
+
+        assert list(range(10_001)) == ids(lost.value.unacked)
+        assert [10_000] == receiver.events()
+    for word in ("go-lumber", "10,000", "10,001", "bulk_max_size"):
+        assert word in lost.value.reason
+
+
 def test_silence_ends_in_an_ack_timeout_with_everything_unacked(driver: MakeDriver) -> None:
     with (
-        GoReceiver(ack_delay=60, keepalive=0) as receiver,
+        GoReceiver(acks=False, keepalive=0) as receiver,
         driver(receiver.host, timeout=0.5) as client,
         pytest.raises(AckTimeout) as lost,
     ):
@@ -139,7 +169,7 @@ def test_silence_ends_in_an_ack_timeout_with_everything_unacked(driver: MakeDriv
 
 def test_keepalives_without_progress_end_in_stalled_with_everything_unacked(driver: MakeDriver) -> None:
     with (
-        GoReceiver(ack_delay=60, keepalive=0.05) as receiver,
+        GoReceiver(acks=False, keepalive=0.05) as receiver,
         driver(receiver.host, stall_timeout=0.5) as client,
         pytest.raises(Stalled) as lost,
     ):
@@ -211,41 +241,3 @@ def test_posted_windows_are_acked_in_order_while_more_are_posted(driver: MakeDri
 
         assert 10_000 == acked
         assert list(range(10_000)) == receiver.wait_for(10_000)
-
-
-def test_tls_with_a_client_certificate(
-    driver: MakeDriver, authority: Authority, server_certificate: CertificateFiles
-) -> None:
-    with (
-        GoReceiver(certificate=server_certificate, client_authorities=authority.path) as receiver,
-        driver(receiver.host, ssl=authority.client("checkout@example.org"), bulk_max_size=500) as client,
-    ):
-        assert 10_000 == client.send(numbered(10_000))
-
-        assert numbered(10_000) == receiver.wait_for(10_000)
-
-
-def test_nothing_is_sent_to_a_server_of_another_authority(
-    driver: MakeDriver, authority: Authority, stranger_certificate: CertificateFiles
-) -> None:
-    with GoReceiver(certificate=stranger_certificate) as receiver:
-        client = driver(receiver.host, ssl=authority.option)
-        with pytest.raises(ConnectionLost) as lost, client:
-            client.send(numbered(10))
-
-        assert "certificate" in str(lost.value)
-        assert 0 == receiver.count
-
-
-def test_a_client_without_a_certificate_loses_the_connection_with_everything_unacked(
-    driver: MakeDriver, authority: Authority, server_certificate: CertificateFiles
-) -> None:
-    """TLS 1.3 refuses it only after connecting: at the first read."""
-    with (
-        GoReceiver(certificate=server_certificate, client_authorities=authority.path) as receiver,
-        driver(receiver.host, ssl=authority.option) as client,
-        pytest.raises(ConnectionLost) as lost,
-    ):
-        client.send(numbered(10))
-
-    assert list(range(10)) == ids(lost.value.unacked)

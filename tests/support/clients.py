@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
 from beats_core import AsyncClient, Batch, Client
-from beats_core.client import Events
+from beats_core.driver import Events
 
 T = TypeVar("T")
 
@@ -43,9 +44,11 @@ MakeDriver = Callable[..., Driver]  # (hosts, **options); entering it connects
 class BlockingAsyncClient:
     """An AsyncClient with an event loop of its own, which runs only during calls."""
 
+    new_loop: Callable[[], asyncio.AbstractEventLoop] | None = None  # None: asyncio's own
+
     def __init__(self, hosts: Sequence[str] | str = "localhost:5044", **options: Any) -> None:
         self._client = AsyncClient(hosts, **options)
-        self._runner = asyncio.Runner()
+        self._runner = asyncio.Runner(loop_factory=self.new_loop)
 
     def __enter__(self) -> Self:
         try:
@@ -99,7 +102,19 @@ class BlockingAsyncClient:
         return self._runner.run(call)
 
 
-DRIVERS: list[MakeDriver] = [Client, BlockingAsyncClient]
+class UvloopClient(BlockingAsyncClient):
+    """An AsyncClient in uvloop's event loop."""
+
+    @staticmethod
+    def new_loop() -> asyncio.AbstractEventLoop:
+        import uvloop
+
+        return uvloop.new_event_loop()
+
+
+DRIVERS: dict[str, MakeDriver] = {"Client": Client, "AsyncClient": BlockingAsyncClient}
+# Where it has no wheels (Windows, PyPy) nothing of ours is different.
+UNDER_UVLOOP: dict[str, MakeDriver] = {"uvloop": UvloopClient} if importlib.util.find_spec("uvloop") else {}
 
 
 def numbered(count: int, first: int = 0) -> list[dict[str, Any]]:
@@ -108,3 +123,11 @@ def numbered(count: int, first: int = 0) -> list[dict[str, Any]]:
 
 def ids(batch: Batch) -> list[int]:
     return [json.loads(payload)["id"] for payload in batch.payloads]
+
+
+def bare(received: Sequence[dict[str, Any]], sent: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the received events without what a client has put around those that were sent."""
+    return [
+        {name: value for name, value in event.items() if name in original}
+        for event, original in zip(received, sent, strict=True)
+    ]

@@ -20,10 +20,12 @@ CLEAN = {
 IMPATIENT = {**CLEAN, "BEATS_BACKOFF_INIT": "0.01"}
 
 
-def beats(*arguments: object, stdin: bytes = b"", env: Mapping[str, str] = IMPATIENT) -> tuple[int, str, str]:
+def beats(
+    *arguments: object, stdin: bytes = b"", env: Mapping[str, str] = IMPATIENT, cwd: Path | None = None
+) -> tuple[int, str, str]:
     """Run the command; return its exit code, its output and its messages."""
     ended = subprocess.run(
-        [*BEATS, *map(str, arguments)], input=stdin, capture_output=True, env=env, timeout=LIMIT, check=False
+        [*BEATS, *map(str, arguments)], input=stdin, capture_output=True, env=env, cwd=cwd, timeout=LIMIT, check=False
     )
     return ended.returncode, ended.stdout.decode(), ended.stderr.decode()
 

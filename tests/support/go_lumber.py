@@ -73,9 +73,11 @@ class GoReceiver:
         ack_delay: Seconds it works on each window before the ack.
         keepalive: Seconds between keep-alives meanwhile; 0 sends none.
         timeout: Seconds one window may take to arrive.
+        acks: False never acks.
         close_every: Close the connection instead of acking every so many windows, after writing them.
         certificate: What it shows its clients; turns TLS on.
         client_authorities: PEM file of the authorities that must have signed a client's certificate.
+        only_tls_12: It speaks no newer TLS.
     """
 
     def __init__(
@@ -85,9 +87,11 @@ class GoReceiver:
         ack_delay: float = 0.0,
         keepalive: float = 3.0,
         timeout: float = 30.0,
+        acks: bool = True,
         close_every: int = 0,
         certificate: CertificateFiles | None = None,
         client_authorities: str | None = None,
+        only_tls_12: bool = False,
     ) -> None:
         self.host = "127.0.0.1:0"
         self._binary = build("receiver")
@@ -97,10 +101,12 @@ class GoReceiver:
             f"--ack-delay={ack_delay}s",
             f"--keepalive={keepalive}s",
             f"--timeout={timeout}s",
+            f"--never-ack={not acks}",
             f"--close-every={close_every}",
             f"--tls-cert={certificate.chain if certificate else ''}",
             f"--tls-key={certificate.key if certificate else ''}",
             f"--tls-ca={client_authorities or ''}",
+            f"--tls-1.2={only_tls_12}",
         ]
         self._arrived = threading.Condition()
         self._lines: list[bytes] = []

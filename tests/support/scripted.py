@@ -52,15 +52,17 @@ class Peer:
 
     def __init__(self, line: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         self.windows: list[Window] = []
+        self.delivered: list[bytes] = []  # what a receiver of the field has handed on
         self.wire = bytearray()  # everything that came, as it came: under TLS encrypted
         self._clear = bytearray()  # the same, deciphered
         self._position = 0  # up to where it was read
         self.closed = threading.Event()
         self._line = line
         self._line.settimeout(PATIENCE)
-        self._line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if line.family != socket.AF_UNIX:
+            self._line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = tls.wrap_bio(self._incoming, self._outgoing, server_side=True) if tls else None
+        self.tls = tls.wrap_bio(self._incoming, self._outgoing, server_side=True) if tls else None
 
     def window(self) -> Window:
         """Read one whole window."""
@@ -87,7 +89,7 @@ class Peer:
         """Take from the kernel what there is, at least one byte and at most `most`, for `read` to find."""
         while True:
             with suppress(ssl.SSLWantReadError):
-                data = self._tls.read(most) if self._tls else self._receive(most)
+                data = self.tls.read(most) if self.tls else self._receive(most)
                 if not data:
                     raise Gone
                 self._clear += data
@@ -95,15 +97,11 @@ class Peer:
             self._incoming.write(self._receive(most))
 
     def handshake(self) -> None:
-        """Finish the TLS handshake.
-
-        Raises:
-            ssl.SSLError: The client does not like us, or speaks no TLS.
-        """
-        assert self._tls is not None
+        """Finish the TLS handshake; ssl.SSLError says that the client does not like us, or speaks no TLS."""
+        assert self.tls is not None
         while True:
             try:
-                self._tls.do_handshake()
+                self.tls.do_handshake()
             except ssl.SSLWantReadError:
                 self._flush()
                 self._incoming.write(self._receive(64 << 10))
@@ -115,10 +113,10 @@ class Peer:
                 return
 
     def send(self, data: bytes) -> None:
-        if self._tls is None:
+        if self.tls is None:
             self._transmit(data)
         else:
-            self._tls.write(data)
+            self.tls.write(data)
             self._flush()
 
     def dribble(self, data: bytes) -> None:
@@ -134,15 +132,20 @@ class Peer:
 
     def end(self) -> None:
         """Send FIN, under TLS a farewell first, and go on taking what comes: nothing turns it into an RST."""
-        if self._tls is not None:
+        if self.tls is not None:
             with suppress(ssl.SSLError):  # it wants the client's farewell as well
-                self._tls.unwrap()
+                self.tls.unwrap()
             self._flush()
         with suppress(OSError):  # the client was faster
             self._line.shutdown(socket.SHUT_WR)
 
+    def leave(self) -> None:
+        """Close as most receivers do: under TLS a farewell, then FIN, or RST if the client has sent more, or does."""
+        self.end()
+        self.close()
+
     def close(self) -> None:
-        """Close as most receivers do: FIN, or RST if the client has sent more, or does."""
+        """Close as the kernel does for a process that has ended: without a farewell, FIN or RST as above."""
         with suppress(OSError):  # closed already, or the client was faster
             self._line.shutdown(socket.SHUT_RDWR)
         self._line.close()
@@ -156,7 +159,16 @@ class Peer:
 
     def is_quiet(self, seconds: float) -> bool:
         """Tell whether nothing comes for that long."""
-        return len(self._clear) == self._position and not select.select([self._line], [], [], seconds)[0]
+        return len(self._clear) == self._position and not self._is_readable(seconds)
+
+    def has_more(self) -> bool:
+        """Tell whether there is something to read now, or the end."""
+        unread = len(self._clear) - self._position or self._incoming.pending or (self.tls and self.tls.pending())
+        return bool(unread) or self._is_readable(0)
+
+    def take_all(self) -> None:
+        while self._is_readable(0):
+            self.take()
 
     def wait_for_end(self) -> bytes:
         """Do nothing until the client has left; return what it still sent."""
@@ -166,10 +178,20 @@ class Peer:
         return bytes(self._clear[self._position :])
 
     @property
+    def address(self) -> str:
+        """Where the client connects from."""
+        return str(self._line.getpeername()[0])
+
+    @property
     def segments(self) -> int:
         """How many TCP segments with data came: with TCP_NODELAY, and for small data, how many writes there were."""
         info = self._line.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
         return int(struct.unpack_from("I", info, _DATA_SEGMENTS_IN)[0])
+
+    def _is_readable(self, seconds: float) -> bool:
+        with suppress(ValueError):  # closed: its end is there to be read
+            return select.select([self._line], [], [], seconds)[0] != []
+        return True
 
     def _frame(self, window: Window) -> None:
         version, kind = struct.unpack(">cc", self.read(2))
@@ -226,9 +248,9 @@ class Scripted:
 
     Args:
         scripts: None at all: the test calls `accept()`.
-        name: The address to listen on.
+        name: The address to listen on, or the path of a unix socket.
         port: 0 takes a free one.
-        tls: A server's context. The handshake is done before the script begins.
+        tls: A server's context, for the next connection if it is set later. The handshake comes before the script.
         receive_buffer: Bytes the kernel takes before the script reads them; 0 is its own choice.
     """
 
@@ -243,17 +265,18 @@ class Scripted:
         self.peers: list[Peer] = []
         self.refused: list[ssl.SSLError] = []  # handshakes that failed
         self._scripts = scripts
-        self._tls = tls
+        self.tls = tls
         self._failures: list[BaseException] = []
-        family = socket.AF_INET6 if ":" in name else socket.AF_INET
+        is_path = name.startswith("/")
+        family = socket.AF_UNIX if is_path else socket.AF_INET6 if ":" in name else socket.AF_INET
         self._listener = socket.socket(family)
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if receive_buffer:
             self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self._listener.bind((name, port))
+        self._listener.bind(name if is_path else (name, port))
         self._listener.listen()
-        self.port: int = self._listener.getsockname()[1]
-        self.host = f"[{name}]:{self.port}" if ":" in name else f"{name}:{self.port}"
+        self.port: int = 0 if is_path else self._listener.getsockname()[1]
+        self.host = f"unix://{name}" if is_path else f"[{name}]:{self.port}" if ":" in name else f"{name}:{self.port}"
         self._threads = [threading.Thread(target=self._serve)] if scripts else []
         for thread in self._threads:
             thread.start()
@@ -280,7 +303,6 @@ class Scripted:
 
     @property
     def ids(self) -> list[int]:
-        """The `id` of each event received, in order."""
         return [number for window in self.windows for number in window.ids]
 
     def accept(self) -> Peer:
@@ -297,7 +319,7 @@ class Scripted:
             except OSError:
                 return
             script = self._scripts[min(len(self.peers), len(self._scripts) - 1)]
-            peer = Peer(line, self._tls)
+            peer = Peer(line, self.tls)
             self.peers.append(peer)
             thread = threading.Thread(target=self._play, args=(script, peer))
             self._threads.append(thread)
@@ -305,7 +327,7 @@ class Scripted:
 
     def _play(self, script: Script, peer: Peer) -> None:
         try:
-            if self._tls is not None:
+            if self.tls is not None:
                 peer.handshake()
             script(peer)
         except Gone:

@@ -20,17 +20,37 @@ REPOSITORY = Path(__file__).parents[2]
 CORE, INTEGRATIONS = "beats_core", "beats_integrations"
 
 FLOORS = (
-    ("errors", "version"),
-    ("encoding", "compression", "frames", "options", "hosts", "tls", "stats", "lifecycle"),
-    ("protocol", "backlog", "spool", "inbox"),
-    ("client", "async_client", "receiver"),
-    ("sender", "intake", "shipper"),
+    ("errors", "redaction", "version"),
+    (
+        "encoding",
+        "truncation",
+        "envelope",
+        "compression",
+        "frames",
+        "hosts",
+        "tls",
+        "tls_settings",
+        "certificates",
+        "options",
+        "option_kinds",
+        "option_sources",
+        "filebeat",
+        "diagnosis",
+        "stats",
+        "lifecycle",
+        "backoff",
+        "bell",
+        "slow_start",
+    ),
+    ("protocol", "backlog", "spool", "inbox", "dial", "async_dial"),
+    ("driver", "client", "async_client", "receiver"),
+    ("line", "sender", "crew", "intake", "shipper"),
     ("cli", "ui", "monitor", "testing", "__init__", "__main__"),
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 PURE = (
-    *(f"{CORE}.{room}" for room in ("frames", "protocol", "backlog")),
+    *(f"{CORE}.{room}" for room in ("frames", "protocol", "backlog", "slow_start", "certificates")),
     *(f"{INTEGRATIONS}.{room}" for room in ("log_event", "schemas", "safety")),
 )
 # Input, output, clocks, chance and concurrency.
@@ -44,6 +64,8 @@ IMPURE = frozenset(
 REQUIRED = frozenset({"msgspec", "isal"})
 LIBRARIES = {
     f"{CORE}.cli": REQUIRED | {"click", "rich"},
+    f"{CORE}.dial": REQUIRED | {"python_socks"},
+    f"{CORE}.async_dial": REQUIRED | {"python_socks"},
     f"{CORE}.testing": REQUIRED | {"pytest"},
     f"{INTEGRATIONS}.structlog": frozenset({"msgspec", "structlog"}),
     f"{INTEGRATIONS}.loguru": frozenset({"msgspec", "loguru"}),

@@ -9,7 +9,7 @@ from enum import Enum
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from beats_core.backlog import REFUSALS, Backlog
+from beats_core.backlog import REFUSALS, Backlog, DeadLetter
 from beats_core.frames import Batch
 
 
@@ -73,6 +73,11 @@ class Ledger(RuleBasedStateMachine):
         self.events += [Event(b"%d" % (begin + place) + b" " * size) for place, size in enumerate(sizes)]
         self.backlog.append([event.payload for event in self.events[begin:]], self.now)
 
+    @rule(size=st.integers(1, 80))
+    def bury(self, size: int) -> None:
+        self.events.append(Event(b" " * size, State.DEAD))
+        self.backlog.bury(DeadLetter(self.events[-1].payload, "too large"))
+
     @rule(seconds=st.sampled_from([0.25, 1.0, 100.0]))
     def pass_time(self, seconds: float) -> None:
         self.now += seconds
@@ -81,18 +86,18 @@ class Ledger(RuleBasedStateMachine):
     def hurry(self) -> None:
         self.backlog.hurry()
 
-    @rule(line=st.integers(0, 1))
-    def take(self, line: int) -> None:
+    @rule(line=st.integers(0, 1), at_most=st.none() | st.integers(1, 4))
+    def take(self, line: int, at_most: int | None = None) -> None:
         alongside = [lease.batch for lease in self.leases if lease.line == line]
         wait = self.backlog.wait_time(self.now, alongside)
-        batch = self.backlog.take(self.now, alongside)
+        batch = self.backlog.take(self.now, alongside, at_most)
         assert (batch is not None) == (wait == 0)
         if batch is None:
             return
         events = self.events[batch.first : batch.first + len(batch)]
         assert [event.payload for event in events] == list(batch.payloads)
         assert all(event.state is State.PENDING for event in events)
-        assert len(batch) <= self.bulk_max_size
+        assert len(batch) <= min(self.bulk_max_size, at_most or self.bulk_max_size)
         assert batch.size <= self.bulk_max_bytes or len(batch) == 1
         if events[0].suspect:
             assert len(batch) == 1
@@ -131,11 +136,11 @@ class Ledger(RuleBasedStateMachine):
         if len(events) == 1:
             self.judge(events[0], refused=refused)
 
-    @rule(times=st.integers(1, 9))
-    def close_on_whatever_comes(self, times: int) -> None:
+    @rule(times=st.integers(1, 9), at_most=st.none() | st.integers(1, 4))
+    def close_on_whatever_comes(self, times: int, at_most: int | None) -> None:
         for _ in range(times):
             leased = len(self.leases)
-            self.take(0)
+            self.take(0, at_most)
             if len(self.leases) > leased:
                 self.put_back(leased, refused=True)
 

@@ -79,6 +79,7 @@ def test_an_event_that_is_refused_alone_again_and_again_while_others_are_accepte
 
     assert backlog.dead == 1
     assert payloads("poison") == list(backlog.dead_letters)
+    assert ["refused while others were accepted"] == [letter.reason for letter in backlog.dead_letters]
     assert backlog.acked == REFUSALS
     assert backlog.settled_bytes == backlog.acked_bytes + len("poison")
 

@@ -5,33 +5,48 @@ from __future__ import annotations
 import zlib
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from beats_core.compression import compress, inflate
+from beats_core.encoding import encode_event
+from benchmarks.corpus import SCHEMAS, SEED
 
 
-@given(data=st.binary(max_size=2_000), level=st.integers(1, 9))
-def test_what_is_compressed_inflates_again_here_and_elsewhere(data: bytes, level: int) -> None:
+@pytest.fixture(params=["as installed", "zlib alone"])
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "zlib alone":
+        monkeypatch.setattr("beats_core.compression._fast", None)
+
+
+# Parts that repeat, near and far, and parts that do not: what a window holds.
+window_bytes = st.lists(
+    st.binary(max_size=200) | st.tuples(st.binary(max_size=40), st.integers(0, 2_000)).map(lambda run: run[0] * run[1]),
+    max_size=6,
+).map(b"".join)
+
+
+@pytest.mark.usefixtures("library")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # it only says which library
+@given(data=window_bytes, level=st.integers(1, 9))
+def test_every_stream_is_one_that_zlib_inflates_finished_with_nothing_behind(data: bytes, level: int) -> None:
     stream = compress(data, level)
-
-    assert data == inflate(stream, len(data))
-    assert data == zlib.decompress(stream)
-
-
-@pytest.mark.parametrize("level", range(1, 10))
-def test_a_stream_is_finished_and_nothing_follows(level: int) -> None:
     reader = zlib.decompressobj()
-    reader.decompress(compress(b"log line " * 1_000, level))
 
-    assert reader.eof
-    assert b"" == reader.unused_data
+    assert data == reader.decompress(stream)
+    assert (True, b"", b"") == (reader.eof, reader.unused_data, reader.unconsumed_tail)
+    assert data == inflate(stream, len(data))
 
 
-def test_a_higher_level_makes_less() -> None:
-    lines = b"".join(b'{"n":%d,"message":"user %d paid %d"}' % (n, n * 7 % 97, n * n) for n in range(2_000))
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize("schema", SCHEMAS)
+@pytest.mark.parametrize("events", [8, 64, 2_048])
+def test_a_higher_level_makes_no_more(schema: str, events: int) -> None:
+    lines = b"\n".join(map(encode_event, SCHEMAS[schema](events, SEED)))
+    sizes = [len(compress(lines, level)) for level in range(1, 10)]
 
-    assert len(compress(lines, 9)) < len(compress(lines, 1)) < len(lines) / 2
+    assert sorted(sizes, reverse=True) == sizes
+    assert sizes[-1] < sizes[0] < len(lines) / 2
 
 
 def test_a_bytearray_is_data_too() -> None:

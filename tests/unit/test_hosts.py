@@ -1,11 +1,8 @@
-"""Addresses as people write them; reasons as people read them."""
+"""Where receivers and proxies listen: as people write it, and as the resolver knows it."""
 
 from __future__ import annotations
 
-import errno
-import os
 import socket
-import ssl
 from typing import Any
 
 import pytest
@@ -13,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beats_core.errors import OptionError
-from beats_core.hosts import Host, failure_reason, parse_host
+from beats_core.hosts import Host, Proxy, parse_host, parse_proxy, resolve
 
 
 @pytest.mark.parametrize(
@@ -33,6 +30,8 @@ from beats_core.hosts import Host, failure_reason, parse_host
         ("fe80::1%eth0", Host("fe80::1%eth0", 5044), "[fe80::1%eth0]:5044"),
         ("bücher.example", Host("bücher.example", 5044), "bücher.example:5044"),
         ("under_score:1", Host("under_score", 1), "under_score:1"),
+        ("unix:///run/beats.sock", Host("/run/beats.sock", 0), "unix:///run/beats.sock"),
+        (" unix:///a b:c@d?#ü ", Host("/a b:c@d?#ü", 0), "unix:///a b:c@d?#ü"),
     ],
 )
 def test_an_address_is_read_and_written(text: str, host: Host, written: str) -> None:
@@ -67,6 +66,11 @@ def test_an_address_is_read_and_written(text: str, host: Host, written: str) -> 
         "null\0byte",
         "tab\there",
         "new\nline",
+        "unix://",
+        "unix://relative",
+        "unix:/run/beats.sock",
+        "unix:///null\0byte",
+        "/run/beats.sock",
     ],
 )
 def test_what_is_no_address_is_refused(text: str) -> None:
@@ -74,7 +78,9 @@ def test_what_is_no_address_is_refused(text: str) -> None:
         parse_host(text)
 
     assert ("hosts", text) == (refused.value.option, refused.value.value)
-    assert "a host is 'name', 'name:port' or '[::1]:port', with a port from 0 to 65535" in str(refused.value)
+    assert "a host is 'name', 'name:port', '[::1]:port' or 'unix:///path', with a port from 0 to 65535" in str(
+        refused.value
+    )
 
 
 @pytest.mark.parametrize("value", [None, 5044, b"host", ["host"], Host("host", 1)])
@@ -90,40 +96,95 @@ def test_of_arbitrary_text_nothing_comes_that_a_resolver_chokes_on(text: str) ->
     except OptionError:
         return
     assert host == parse_host(str(host))
-    host.name.encode("idna")
     assert host.name.isprintable()
+    assert host.is_unix or host.name.encode("idna")
+
+
+def test_a_path_is_told_from_a_name() -> None:
+    assert parse_host("unix:///run/beats.sock").is_unix
+    assert not parse_host("run").is_unix
 
 
 @pytest.mark.parametrize(
-    ("error", "reason"),
+    ("host", "written"),
     [
-        (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), "connection refused"),
-        (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), "connection reset by peer"),
-        (OSError(errno.ECONNREFUSED, "Connect call failed ('127.0.0.1', 1)"), "connection refused"),
-        (OSError(errno.EHOSTUNREACH, "anything"), os.strerror(errno.EHOSTUNREACH).lower()),
-        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "name or service not known"),
-        (TimeoutError("timed out"), "timed out"),
-        (TimeoutError(), "timed out"),
-        (TimeoutError(errno.ETIMEDOUT, "Connection timed out"), "timed out"),
-        (OSError("Something Else"), "something else"),
-        (OSError(), "oserror"),
-        (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number"), "TLS failed: "),
-        (
-            ssl.SSLEOFError(8, "EOF occurred in violation of protocol"),
-            "the peer ended the TLS connection without a word (it may not speak TLS, or want a client certificate)",
-        ),
-        (
-            ConnectionResetError(),
-            "the peer ended the TLS connection without a word (it may not speak TLS, or want a client certificate)",
-        ),
+        (Host("name", 5044, "192.0.2.1"), "name:5044 (192.0.2.1)"),
+        (Host("name", 5044, "2001:db8::1"), "name:5044 (2001:db8::1)"),
+        (Host("::1", 5044, "::1"), "[::1]:5044"),
     ],
 )
-def test_a_failure_has_a_reason_in_words(error: OSError, reason: str) -> None:
-    assert failure_reason(error).startswith(reason)
+def test_an_address_of_a_name_is_written_behind_it(host: Host, written: str) -> None:
+    assert written == str(host)
 
 
-def test_a_certificate_that_is_not_accepted_says_why() -> None:
-    error = ssl.SSLCertVerificationError(1, "certificate verify failed")
-    error.verify_message = "self-signed certificate"
+def test_a_name_is_resolved_into_each_of_its_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    def look_up(*_: object, **__: object) -> list[tuple[Any, ...]]:
+        found = [("2001:db8::1", 5044, 0, 0), ("192.0.2.1", 5044), ("2001:db8::1", 5044, 0, 0), ("192.0.2.2", 5044)]
+        return [(None, None, None, "", address) for address in found]
 
-    assert "the receiver's certificate is not accepted: self-signed certificate" == failure_reason(error)
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+
+    assert [
+        Host("name", 5044, "2001:db8::1"),
+        Host("name", 5044, "192.0.2.1"),
+        Host("name", 5044, "192.0.2.2"),
+    ] == resolve(Host("name", 5044))
+
+
+@pytest.mark.parametrize(
+    ("host", "resolved"),
+    [
+        (Host("127.0.0.1", 1), Host("127.0.0.1", 1, "127.0.0.1")),
+        (Host("::1", 1), Host("::1", 1, "::1")),
+        (Host("name", 1, "192.0.2.1"), Host("name", 1, "192.0.2.1")),
+        (Host("/run/beats.sock", 0), Host("/run/beats.sock", 0)),
+    ],
+)
+def test_what_needs_no_resolver_is_resolved_already(host: Host, resolved: Host) -> None:
+    assert [resolved] == resolve(host)
+
+
+def test_a_name_without_an_address_is_an_error() -> None:
+    with pytest.raises(socket.gaierror):
+        resolve(Host("no-such-host.invalid", 5044))
+
+
+@pytest.mark.parametrize(
+    ("url", "proxy"),
+    [
+        ("socks5://proxy:1080", Proxy("socks5", Host("proxy", 1080), "", "")),
+        ("socks5h://proxy:1080/", Proxy("socks5", Host("proxy", 1080), "", "")),
+        ("HTTP://proxy:3128", Proxy("http", Host("proxy", 3128), "", "")),
+        ("http://[::1]:3128", Proxy("http", Host("::1", 3128), "", "")),
+        ("socks5://user:secret@proxy:1", Proxy("socks5", Host("proxy", 1), "user", "secret")),
+        ("socks5://us%40er:p%3Aw%2f%25@proxy:1", Proxy("socks5", Host("proxy", 1), "us@er", "p:w/%")),
+        ("socks5://user@proxy:1", Proxy("socks5", Host("proxy", 1), "user", "")),
+    ],
+)
+def test_a_proxy_is_read(url: str, proxy: Proxy) -> None:
+    assert proxy == parse_proxy(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "proxy:1080",
+        "socks4://proxy:1080",
+        "https://proxy:1080",
+        "socks5://proxy",
+        "socks5://proxy:0",
+        "socks5://proxy:x",
+        "socks5://proxy:65536",
+        "socks5://:1080",
+        "socks5://[::1:1080",
+        "socks5://a b:1080",
+        "http://proxy:3128/path",
+        "http://proxy:3128?query",
+        "http://proxy:3128#fragment",
+    ],
+)
+def test_what_is_no_proxy_is_refused(url: str) -> None:
+    with pytest.raises(ValueError) as refused:  # noqa: PT011 - whoever has the option words it
+        parse_proxy(url)
+    assert not isinstance(refused.value, OptionError)

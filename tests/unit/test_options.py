@@ -1,9 +1,11 @@
-"""Every option: its default, what it takes, what it refuses, and how the environment sets it."""
+"""Every option: its default, what it takes, what it refuses, and what it shows of itself."""
 
 from __future__ import annotations
 
 import dataclasses
+import re
 import ssl
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,8 @@ from hypothesis import strategies as st
 
 from beats_core.errors import OptionError
 from beats_core.hosts import Host
-from beats_core.options import Options, OptionValues
+from beats_core.options import OPTIONS, Options, OptionValues
 from support.authority import Authority
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
 
 
 def test_the_defaults_are_these() -> None:
@@ -44,7 +41,19 @@ def test_the_defaults_are_these() -> None:
 
 
 def test_every_option_but_hosts_can_be_given_to_a_client() -> None:
-    assert {field.name for field in dataclasses.fields(Options)} - {"hosts"} == set(OptionValues.__annotations__)
+    given = {name: hint.__forward_arg__ for name, hint in OptionValues.__annotations__.items()}
+
+    assert {name: option.type for name, option in OPTIONS.items() if name != "hosts"} == given
+
+
+def test_every_default_is_what_it_would_be_kept_as() -> None:
+    assert {name: option.default for name, option in OPTIONS.items()} == {
+        name: option.kind.keep(option.default) for name, option in OPTIONS.items()
+    }
+
+
+def test_every_option_says_what_it_does_and_what_it_can_be() -> None:
+    assert [] == [option.name for option in OPTIONS.values() if not option.about or not option.kind.allowed]
 
 
 @pytest.mark.parametrize(
@@ -98,16 +107,46 @@ BAD: list[tuple[str, Any]] = [
     ("timeout", None),
     ("timeout", "30"),
     ("timeout", float("inf")),
-    ("stall_timeout", 0),
+    ("timeout", 0.0009),
+    ("timeout", 20 * 86_400 + 1),
+    ("timeout", 1e300),
+    ("timeout", 10**400),
+    ("workers", 0),
+    ("connect_timeout", 0),
     ("stall_timeout", -1),
+    ("stall_timeout", False),
+    ("ttl", 10**9),
+    ("tcp_keepalive_idle", 0.5),
+    ("tcp_keepalive_idle", 40_000),
+    ("tcp_keepalive_interval", 0),
+    ("tcp_keepalive_count", 128),
     ("stall_timeout", "never"),
     ("backoff_init", -1),
     ("backoff_max", float("nan")),
     ("max_event_bytes", 0),
+    ("max_event_bytes", 1 << 31),
+    ("on_too_large", "Drop"),
+    ("on_too_large", ["drop"]),
     ("queue_mem_bytes", 0),
     ("queue_mem_bytes", 1.5),
     ("shutdown_timeout", -1),
     ("ssl", "yes"),
+    ("ssl", 1),
+    ("proxy_url", ""),
+    ("proxy_url", "proxy:1080"),
+    ("proxy_url", "socks5://proxy"),
+    ("proxy_url", "socks5://:1080"),
+    ("proxy_url", "socks5://proxy:port"),
+    ("proxy_url", "socks5://[::1:1080"),
+    ("proxy_url", "socks4://proxy:1080"),
+    ("proxy_url", "https://proxy:1080"),
+    ("proxy_url", "http://proxy:3128/path"),
+    ("proxy_url", b"socks5://proxy:1080"),
+    ("source_address", "localhost"),
+    ("source_address", "10.0.0.1:80"),
+    ("source_address", 7),
+    ("enabled", "true"),
+    ("add_id", 1),
     ("index", ""),
     ("index", None),
 ]
@@ -136,12 +175,110 @@ def test_a_value_that_cannot_be_is_refused_by_name(name: str, value: Any) -> Non
         ("timeout", 5),
         ("stall_timeout", None),
         ("backoff_init", 0),
+        ("timeout", 20 * 86_400),
+        ("ttl", None),
+        ("connect_timeout", None),
+        ("tcp_keepalive_idle", 1),
         ("shutdown_timeout", 0),
+        ("on_too_large", "dead_letter"),
+        ("proxy_url", "socks5://user:pass%40word@proxy:1080"),
+        ("proxy_url", "socks5h://[::1]:1080/"),
+        ("proxy_url", "http://proxy:3128"),
+        ("source_address", "10.0.0.1"),
+        ("source_address", "fe80::1%eth0"),
         ("index", "shop-%{+YYYY.MM.dd}"),
     ],
 )
 def test_a_value_at_the_edge_is_taken(name: str, value: Any) -> None:
     assert value == getattr(Options(**{name: value}), name)
+
+
+NEVER = ("failback_interval", "idle_timeout", "stall_timeout", "tcp_keepalive_idle", "tcp_user_timeout", "ttl")
+
+
+@pytest.mark.parametrize("name", NEVER)
+@pytest.mark.parametrize("never", [None, 0, 0.0])
+def test_never_is_none_and_0_is_taken_for_it(name: str, never: Any) -> None:
+    assert getattr(Options(**{name: never}), name) is None
+
+
+@pytest.mark.parametrize("step", ["connect", "handshake", "write", "ack"])
+def test_each_step_takes_timeout_or_a_time_of_its_own(step: str) -> None:
+    own: dict[str, Any] = {f"{step}_timeout": 2}
+
+    assert 7.0 == getattr(Options(timeout=7), f"{step}_seconds")
+    assert 2.0 == getattr(Options(timeout=7, **own), f"{step}_seconds")
+
+
+@pytest.mark.parametrize(
+    ("hosts", "told"),
+    [
+        (("localhost", 5044), 'a host and its port are one text: hosts="localhost:5044"'),
+        (["ls1", 9], 'hosts="ls1:9"'),
+        ("beats://ls1:5044", "that is a URL, for Options.from_url() or BEATS_URL"),
+        (["ls1", "beats+tls://ls2:5044"], "that is a URL, for Options.from_url() or BEATS_URL"),
+    ],
+)
+def test_a_likely_slip_with_hosts_is_explained(hosts: Any, told: str) -> None:
+    with pytest.raises(OptionError, match=re.escape(told)):
+        Options(hosts=hosts)
+
+
+def test_a_proxy_needs_python_socks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "python_socks", None)
+
+    with pytest.raises(OptionError, match=re.escape("needs python-socks: pip install")):
+        Options(proxy_url="socks5://proxy:1080")
+
+
+def test_what_is_disabled_needs_neither_certificates_nor_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "python_socks", None)
+
+    options = Options(enabled=False, proxy_url="socks5://proxy:1080", ssl={"certificate": "/nowhere.pem"})
+
+    # And yet it is not plain TCP that it says.
+    with pytest.raises(OptionError, match=re.escape("/nowhere.pem")):
+        _ = options.tls
+
+
+# Secrets
+
+KEY = "-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----\n"
+
+
+def test_options_show_no_secrets(authority: Authority) -> None:
+    client = authority.client("secret@example.org", passphrase="hunter2")
+    inline = {**client, "key": Path(str(client["key"])).read_text(), "key_passphrase": "hunter2"}
+    options = Options(ssl=inline, proxy_url="socks5://bob:hunter2@proxy:1080")
+
+    shown = repr(options)
+    assert "hunter2" not in shown
+    assert "PRIVATE" not in shown
+    assert "proxy_url='socks5://bob:[REDACTED]@proxy:1080'" in shown
+    assert str(client["certificate"]) in shown
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"proxy_url": "socks4://bob:hunter2@proxy:1080"},
+        {"proxy_url": "bob:hunter2@proxy:1080"},
+        {"proxy_url": "socks5://bob:hun/ter2@hunter2@proxy"},
+        {"hosts": "bob:hunter2@ls1:5044"},
+        {"hosts": ["ls1", "beats://bob:hunter2@ls2"]},
+        {"hosts": "beats://ls1?ssl.key_passphrase=hunter2"},
+        {"ssl": [{"key_passphrase": "hunter2"}]},
+        {"ssl": {"key_passphrase": ["hunter2"], "certificate": "/nowhere"}},
+        {"ssl": {"key": KEY.replace("MIIE", "hunter2")}},
+        {"ssl": {"certificate": KEY.replace("MIIE", "hunter2")}},
+        {"ssl": {"password": "hunter2"}},
+    ],
+)
+def test_errors_show_no_secrets(arguments: dict[str, Any]) -> None:
+    with pytest.raises(OptionError) as refused:
+        Options(**arguments)
+
+    assert "hunter2" not in f"{refused.value} {refused.value!r} {refused.value.args}"
 
 
 def test_an_option_that_does_not_exist_is_a_mistake_of_the_caller() -> None:
@@ -167,14 +304,14 @@ def test_equal_options_are_one_key(authority: Authority) -> None:
 
 
 def test_the_context_is_made_once(authority: Authority) -> None:
-    assert Options().ssl_context is None
-    assert Options(ssl=False).ssl_context is None
+    assert Options().tls is None
+    assert Options(ssl=False).tls is None
     options = Options(ssl=authority.option)
-    assert isinstance(options.ssl_context, ssl.SSLContext)
-    assert options.ssl_context is options.ssl_context
+    assert options.tls is options.tls is not None
     context = ssl.create_default_context()
-    assert context is Options(ssl=context).ssl_context
-    assert context is dataclasses.replace(Options(ssl=context), timeout=1).ssl_context
+    ready = Options(ssl=context).tls
+    assert ready is not None
+    assert context is ready.context()
 
 
 def test_a_mapping_of_the_callers_may_change_afterwards(authority: Authority) -> None:
@@ -191,83 +328,6 @@ def test_a_context_shows_nothing_private() -> None:
     assert "SSLContext" not in repr(Options(ssl=True))
 
 
-def test_the_environment_sets_options() -> None:
-    environ = {
-        "BEATS_HOSTS": "ls1:5044, ls2",
-        "BEATS_LOADBALANCE": "Yes",
-        "BEATS_PIPELINING": "4",
-        "BEATS_FLUSH_INTERVAL": " 0.5 ",
-        "BEATS_TIMEOUT": "10",
-        "BEATS_INDEX": "shop",
-        "BEATS_BULK_MAX_SIZE": "",
-        "BEATS_SSL": "false",
-        "PATH": "/bin",
-        "BEATS_UNKNOWN": "ignored",
-    }
-
-    assert Options(
-        hosts=("ls1", "ls2"), loadbalance=True, pipelining=4, flush_interval=0.5, timeout=10, index="shop", ssl=False
-    ) == Options.from_env(environ)
-    assert Options() == Options.from_env({})
-
-
-def test_the_environment_of_the_process_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BEATS_PIPELINING", "7")
-
-    assert 7 == Options.from_env().pipelining
-
-
-@pytest.mark.parametrize("text", ["true", "TRUE", "1", "yes", "On"])
-def test_true_has_many_names(text: str) -> None:
-    options = Options.from_env({"BEATS_LOADBALANCE": text, "BEATS_SSL": text})
-
-    assert (True, True) == (options.loadbalance, options.ssl)
-
-
-@pytest.mark.parametrize("text", ["false", "0", "NO", "off"])
-def test_false_has_many_names(text: str) -> None:
-    options = Options.from_env({"BEATS_LOADBALANCE": text, "BEATS_SSL": text})
-
-    assert (False, False) == (options.loadbalance, options.ssl)
-
-
-def test_the_environment_sets_tls(authority: Authority, tmp_path: Path) -> None:
-    other = Authority(tmp_path)
-    client = authority.client("app@example.org")
-    environ = {
-        "BEATS_SSL_CERTIFICATE_AUTHORITIES": f"{authority.path}, {other.path}",
-        "BEATS_SSL_CERTIFICATE": str(client["certificate"]),
-        "BEATS_SSL_KEY": str(client["key"]),
-    }
-    expected = {**client, "certificate_authorities": [authority.path, other.path]}
-
-    assert expected == Options.from_env(environ).ssl
-    assert expected == Options.from_env({**environ, "BEATS_SSL": "true"}).ssl
-    assert False is Options.from_env({**environ, "BEATS_SSL": "false"}).ssl
-
-
-@pytest.mark.parametrize(
-    ("variable", "text", "option"),
-    [
-        ("BEATS_HOSTS", "a b", "hosts"),
-        ("BEATS_LOADBALANCE", "maybe", "BEATS_LOADBALANCE"),
-        ("BEATS_SSL", "maybe", "BEATS_SSL"),
-        ("BEATS_PIPELINING", "two", "BEATS_PIPELINING"),
-        ("BEATS_PIPELINING", "2.5", "BEATS_PIPELINING"),
-        ("BEATS_PIPELINING", "0", "pipelining"),
-        ("BEATS_TIMEOUT", "30s", "BEATS_TIMEOUT"),
-        ("BEATS_TIMEOUT", "nan", "timeout"),
-        ("BEATS_SSL_CERTIFICATE_AUTHORITIES", "/nowhere.pem", "ssl.certificate_authorities"),
-        ("BEATS_SSL_KEY", "/nowhere.key", "ssl.key"),
-    ],
-)
-def test_a_variable_that_cannot_be_is_refused(variable: str, text: str, option: str) -> None:
-    with pytest.raises(OptionError) as refused:
-        Options.from_env({variable: text})
-
-    assert option == refused.value.option
-
-
 @given(
     name=st.sampled_from([field.name for field in dataclasses.fields(Options)]),
     value=st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.lists(st.text()),
@@ -278,4 +338,5 @@ def test_any_value_is_taken_or_refused_by_an_option_error(name: str, value: Any)
     except OptionError:
         return
     assert options == dataclasses.replace(options)
-    hash(options)
+    assert hash(options) == hash(dataclasses.replace(options))
+    repr(options)

@@ -189,7 +189,7 @@ def test_an_event_that_logs_itself_comes_to_an_end_and_is_counted(shipper: Keepi
     assert {"re-entrant": 1} == outlet.failures
 
 
-@pytest.mark.parametrize(("option", "told"), [("host", "did you mean hosts?"), ("wrong", "there are hosts, load")])
+@pytest.mark.parametrize(("option", "told"), [("host", "did you mean hosts?"), ("wrong", "there are hosts, enabled")])
 def test_an_option_that_does_not_exist_is_named(option: str, told: str) -> None:
     options: dict[str, Any] = {option: "x"}
 
@@ -301,14 +301,17 @@ def test_outlets_with_equal_options_share_one_shipper_and_the_last_closes_it() -
     again.close()
 
 
-def test_without_options_the_environment_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_given_the_environment_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BEATS_HOSTS", "ls1:5044,ls2:5044")
     monkeypatch.setenv("BEATS_INDEX", "from-environment")
 
-    outlet = Outlet(application="shop")
+    bare = Outlet(application="shop")
+    given = Outlet(index="given", bulk_max_size=7)
 
-    assert Options(hosts=["ls1:5044", "ls2:5044"], index="from-environment") == outlet.shipper.options
-    outlet.close()
+    assert Options(hosts=["ls1:5044", "ls2:5044"], index="from-environment") == bare.shipper.options
+    assert Options(hosts=["ls1:5044", "ls2:5044"], index="given", bulk_max_size=7) == given.shipper.options
+    bare.close()
+    given.close()
 
 
 def test_a_wrong_option_is_the_callers_mistake() -> None:

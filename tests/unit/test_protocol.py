@@ -286,3 +286,30 @@ class TestPatience:
         patience.heard(1_120, progress=False)
         patience.excuse(1_110, 1_125)  # heard meanwhile: not excused into the future
         assert 30 == patience.left(protocol, 1_125)
+
+
+def test_what_the_peer_did_on_the_line_is_kept_for_the_words_about_its_end() -> None:
+    protocol = client(3, 2)
+    first = protocol.oldest
+    assert first
+    assert [1, 2, 3] == numbers(first.batch.payloads)
+    assert (0, b"", 0, False) == (protocol.heard, protocol.first_bytes, protocol.acked, protocol.kept_alive)
+
+    protocol.receive_data(a(0) + a(2)[:3])
+    protocol.receive_data(a(2)[3:] + a(3) + a(1))
+    assert (24, (a(0) + a(2) + a(3))[:16]) == (protocol.heard, protocol.first_bytes)
+    assert (4, True) == (protocol.acked, protocol.kept_alive)
+    second = protocol.oldest
+    assert second
+    assert 1 == second.acked
+
+    protocol.receive_data(a(2))
+    assert protocol.oldest is None
+    assert 5 == protocol.acked
+
+
+def test_a_keep_alive_for_no_window_says_nothing_of_the_peer() -> None:
+    protocol = client()
+    protocol.receive_data(a(0))
+
+    assert not protocol.kept_alive

@@ -34,10 +34,12 @@ var (
 	ackDelay   = flag.Duration("ack-delay", 0, "how long to work on each window before the ack")
 	keepalive  = flag.Duration("keepalive", 3*time.Second, "how often to send a keep-alive meanwhile; 0 sends none")
 	timeout    = flag.Duration("timeout", 30*time.Second, "how long one window may take to arrive")
+	neverAck   = flag.Bool("never-ack", false, "write every window, and ack none")
 	closeEvery = flag.Int("close-every", 0, "close the connection instead of acking every Nth window, after writing it")
 	tlsCert    = flag.String("tls-cert", "", "certificate chain, PEM; turns TLS on")
 	tlsKey     = flag.String("tls-key", "", "its private key, PEM")
 	tlsCA      = flag.String("tls-ca", "", "authorities, PEM; clients must show a certificate they signed")
+	tls12      = flag.Bool("tls-1.2", false, "speak no newer TLS than 1.2")
 )
 
 func main() {
@@ -72,6 +74,7 @@ func main() {
 		switch {
 		case *closeEvery > 0 && windows%*closeEvery == 0:
 			connections.close(batch.RemoteAddr)
+		case *neverAck:
 		case *ackDelay > 0:
 			// Not here: the windows of other connections must not wait for this one.
 			time.AfterFunc(*ackDelay, batch.ACK)
@@ -156,6 +159,9 @@ func encrypted(listener net.Listener) net.Listener {
 	certificate, err := tls.LoadX509KeyPair(*tlsCert, *tlsKey)
 	exitOn(err)
 	config := &tls.Config{Certificates: []tls.Certificate{certificate}}
+	if *tls12 {
+		config.MaxVersion = tls.VersionTLS12
+	}
 	if *tlsCA != "" {
 		authorities, err := os.ReadFile(*tlsCA)
 		exitOn(err)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from beats_core.sender import Backoff
+from beats_core.backoff import Backoff
 
 
 def certain() -> float:
