@@ -15,6 +15,7 @@ from beats_core.dial import (
     new_socket,
     proxy_failure,
     proxy_for,
+    reaching_proxy,
     server_name,
     set_tcp_options,
     source,
@@ -23,6 +24,7 @@ from beats_core.dial import (
 )
 from beats_core.hosts import Host, Proxy, with_addresses
 from beats_core.options import Options
+from beats_core.tunnel import TunnelError, TunnelReply, tunnel_request
 
 Line = TypeVar("Line", bound=asyncio.Protocol)
 
@@ -106,15 +108,35 @@ async def _reach_through(proxy: Proxy, target: Host, options: Options) -> socket
         raise proxy_failure(proxy, target, error) from error
     for at in addresses:
         try:
+            if proxy.kind == "http":
+                return await _tunnel(proxy, at, target, options)
             line: socket.socket = await Way(*way(proxy, at), rdns=True).connect(
                 *destination(proxy, target), timeout=options.connect_seconds, local_addr=source(options)
             )
-        except (ProxyError, OSError, ValueError) as error:
+        except (ProxyError, TunnelError, OSError, ValueError) as error:
             failures.append((at, proxy_failure(proxy, target, error)))
         else:
             set_tcp_options(line, options)
             return line
     raise unreachable(failures)
+
+
+async def _tunnel(proxy: Proxy, at: Host, target: Host, options: Options) -> socket.socket:
+    request, reply = tunnel_request(proxy, *destination(proxy, target)), TunnelReply()
+    loop = asyncio.get_running_loop()
+    line, address = new_socket(at, options)
+    try:
+        line.setblocking(False)
+        async with asyncio.timeout(options.connect_seconds):
+            with reaching_proxy():
+                await loop.sock_connect(line, address)
+            await loop.sock_sendall(line, request)
+            while not reply.is_complete(await loop.sock_recv(line, 1)):
+                pass
+    except BaseException:
+        line.close()
+        raise
+    return line
 
 
 async def _attach(

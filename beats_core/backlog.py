@@ -11,8 +11,9 @@ This room has no clock, lock or I/O: the caller holds the lock and knows the tim
 Poison. A window that the receiver answers three times running by closing the connection, acknowledging
 nothing of it, is halved until a single event is left. That event is suspect: it is set aside until the
 receiver has acknowledged something else, and tried again; when it was refused three more times, each time after
-something else had been acknowledged, it is dead. The detour tells a poisonous event from a receiver, or a load
-balancer before it, that closes every connection: an outage kills no event, nor does a receiver that flaps.
+something else had been acknowledged, on the very same connection, it is dead. The detour tells a poisonous event from
+a receiver, or a load balancer before it, that closes every connection: an outage kills no event, nor does a receiver
+that flaps, or one of several that accepts nothing.
 """
 
 from __future__ import annotations
@@ -139,8 +140,10 @@ class Backlog:
         """
         if any(map(self._on_trial, alongside)):
             return None
-        suspect = None if alongside else self._suspect_to_try()
+        suspect = self._suspect_to_try()
         if suspect is not None:
+            if alongside:  # the line is to run empty, or a steady load would pass the suspect over for ever
+                return None
             batch = self._aside.pop(suspect)
         elif self._returned:
             if alongside and self._on_trial(self._returned[0]):
@@ -161,9 +164,11 @@ class Backlog:
         """Return the seconds until `take` has something without a further call; None if it never will."""
         if any(map(self._on_trial, alongside)):
             return None
+        if self._suspect_to_try() is not None:
+            return None if alongside else 0.0
         if self._returned:
             return None if alongside and self._on_trial(self._returned[0]) else 0.0
-        if self._full or (not alongside and self._suspect_to_try() is not None):
+        if self._full:
             return 0.0
         if not self._filling:
             return None
@@ -204,19 +209,20 @@ class Backlog:
         if self._filling:
             self._full.append(self._close_filling())
 
-    def put_back(self, batch: Batch, *, refused: bool = False) -> None:
+    def put_back(self, batch: Batch, *, refused: bool = False, proven: bool = True) -> None:
         """Return what is left of a leased batch; it goes first next time.
 
         Args:
             batch: As it was taken.
             refused: The receiver closed the connection when this was its oldest window, acknowledging nothing of it.
+            proven: It had accepted something on that connection; else that it refuses says nothing of an event.
         """
         if self.closed:
             return
         left = self._leases.pop(batch.first)
         self.resent += len(left)
         if left.first in self._suspects:
-            self._judge(left, refused=refused)
+            self._judge(left, refused=refused, proven=proven)
             return
         refusals = self._refusals.pop(batch.first, 0) + 1
         if not refused or refusals < REFUSALS:
@@ -272,12 +278,12 @@ class Backlog:
         self._filling_bytes = 0
         return batch
 
-    def _judge(self, suspect: Batch, *, refused: bool) -> None:
+    def _judge(self, suspect: Batch, *, refused: bool, proven: bool) -> None:
         """Count a refusal against a suspect if others were accepted meanwhile; set it aside again, or it is dead."""
         first = suspect.first
         if refused and self._suspects[first] < self.acked:
             self._suspects[first] = self.acked
-            self._refusals[first] = self._refusals.get(first, 0) + 1
+            self._refusals[first] = self._refusals.get(first, 0) + proven
         if self._refusals.get(first) == REFUSALS:
             del self._suspects[first], self._refusals[first]
             self.dead += 1

@@ -31,3 +31,8 @@ class Backoff:
 def give_or_take(seconds: float) -> float:
     """Return the time, give or take a tenth: what was begun at one moment is not to end at one."""
     return seconds * random.uniform(0.9, 1.1)
+
+
+def sooner(first: float | None, second: float | None) -> float | None:
+    """Return the shorter of two waits; None is for ever."""
+    return min((seconds for seconds in (first, second) if seconds is not None), default=None)

@@ -7,14 +7,13 @@ nothing behind the end. Texts are made fit for a log: they are whatever a strang
 from __future__ import annotations
 
 import hashlib
-import re
 from base64 import b64encode
 from binascii import a2b_base64
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import NamedTuple
 
-_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", re.DOTALL)
+_BEGIN, _END = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
 
 _BOOLEAN, _OCTETS, _OID, _SEQUENCE, _SET = 0x01, 0x04, 0x06, 0x30, 0x31
 _VERSION, _EXTENSIONS = 0xA0, 0xA3  # the explicitly tagged fields of a TBSCertificate that we meet
@@ -86,9 +85,15 @@ def from_pem(text: bytes) -> list[Certificate]:
     """Return the certificates in PEM text, and pass over all else in it.
 
     Raises:
-        ValueError: One of them is none.
+        ValueError: One of them is none, or its end is missing, as in a file that is being written.
     """
-    return [Certificate(a2b_base64(block)) for block in _PEM.findall(text)]
+    certificates = []
+    for block in text.split(_BEGIN)[1:]:
+        body, end, _ = block.partition(_END)
+        if not end:
+            raise ValueError("its end is missing")
+        certificates.append(Certificate(a2b_base64(body)))
+    return certificates
 
 
 def _inside(content: bytes) -> list[_Element]:
@@ -134,7 +139,8 @@ def _attributes(name: bytes) -> dict[bytes, list[str]]:
 def _called(name: bytes) -> str:
     attributes = _attributes(name)
     common = attributes.get(_COMMON_NAME)
-    return ", ".join(common or [*attributes.get(_ORGANIZATION, []), *attributes.get(_UNIT, [])]) or "nobody"
+    texts = common or [*attributes.get(_ORGANIZATION, []), *attributes.get(_UNIT, [])]
+    return ", ".join(texts)[:_MOST_TEXT] or "nobody"
 
 
 def _moment(time: _Element) -> datetime:

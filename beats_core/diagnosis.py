@@ -173,7 +173,10 @@ def _about_misbehaviour(facts: Facts) -> str | None:
 
 def _about_silence(facts: Facts) -> str | None:
     if 0 < facts.window_acked < facts.window:
-        return "NiFi acknowledges the part of a window that it has room for, and then nothing more: it is overloaded"
+        return (
+            "NiFi acknowledges the part of a window that it has room for, and then nothing more: it is overloaded; for "
+            "NiFi set pipelining to 1"
+        )
     if facts.kept_alive:
         return None
     senders = "Vector, Graylog, Fluentd and NiFi send no keep-alives while they work: raise ack_timeout if it is one"
@@ -195,13 +198,13 @@ def _about_closing(facts: Facts) -> str | None:
             return f"{whose} at most {limit >> 20} MiB, this one had {size / (1 << 20):.0f}: lower {option}"
     if not facts.kept_alive and GO_LUMBER_SECONDS - 2 <= facts.seconds <= GO_LUMBER_SECONDS + 10:
         return "go-lumber gives a window 30 seconds to arrive: lower bulk_max_bytes if the network is slow"
+    suspicion = "the port wants TLS (ssl), or is no Beats port"
+    if facts.encrypted:
+        suspicion = "it asks for a client certificate (ssl.certificate), or does not accept ours"
     if facts.closings >= _AGAIN:
-        return (
+        again = (
             f"{facts.closings} lines in a row ended so: perhaps it is overloaded or at its limit of connections (as "
             "Fluentd's max_connections), or one of the events is one that it cannot take"
         )
-    if facts.heard:
-        return None
-    if facts.encrypted:
-        return "perhaps it asks for a client certificate (ssl.certificate), or does not accept ours"
-    return "perhaps the port wants TLS (ssl), or is no Beats port"
+        return again if facts.heard else f"{again}; or {suspicion}"
+    return None if facts.heard else f"perhaps {suspicion}"

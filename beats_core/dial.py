@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from time import monotonic
 from typing import Any
 
 from beats_core.diagnosis import failure_reason, handshaking
 from beats_core.hosts import Host, Proxy, parse_proxy, resolve
 from beats_core.options import Options
+from beats_core.tunnel import TunnelError, TunnelReply, tunnel_request
 
 _UNIX_SERVER_NAME = "localhost"  # whom TLS asks for behind a path, which no certificate names
 
@@ -99,17 +100,36 @@ def _reach_through(proxy: Proxy, target: Host, options: Options, until: float | 
         raise proxy_failure(proxy, target, error) from error
     for at in addresses:
         try:
+            if proxy.kind == "http":
+                return _tunnel(proxy, at, target, options, until)
             line: socket.socket = Way(*way(proxy, at), rdns=True).connect(
                 *destination(proxy, target),
                 timeout=_limit(options.connect_seconds, until),
                 local_addr=source(options),
             )
-        except (ProxyError, OSError, ValueError) as error:
+        except (ProxyError, TunnelError, OSError, ValueError) as error:
             failures.append((at, proxy_failure(proxy, target, error)))
         else:
             set_tcp_options(line, options)
             return line
     raise unreachable(failures)
+
+
+def _tunnel(proxy: Proxy, at: Host, target: Host, options: Options, until: float | None) -> socket.socket:
+    until = monotonic() + _limit(options.connect_seconds, until)  # for all of it, also where the answer dribbles
+    request, reply = tunnel_request(proxy, *destination(proxy, target)), TunnelReply()
+    line, address = new_socket(at, options)
+    try:
+        line.settimeout(_limit(options.connect_seconds, until))
+        with reaching_proxy():
+            line.connect(address)
+        line.sendall(request)
+        while not reply.is_complete(line.recv(1)):
+            line.settimeout(_limit(options.connect_seconds, until))
+    except BaseException:
+        line.close()
+        raise
+    return line
 
 
 def _encrypt(
@@ -207,6 +227,17 @@ def destination(proxy: Proxy, target: Host) -> tuple[str, int]:
 def source(options: Options) -> tuple[str, int] | None:
     """Return the address to connect from, None for the system's choice."""
     return (options.source_address, 0) if options.source_address else None
+
+
+@contextmanager
+def reaching_proxy() -> Iterator[None]:
+    """Tell a proxy that cannot be reached from one that hangs up, as python-socks does."""
+    from python_socks import ProxyConnectionError  # noqa: PLC0415 - an extra
+
+    try:
+        yield
+    except OSError as error:
+        raise ProxyConnectionError(error.errno, str(error)) from error
 
 
 def proxy_failure(proxy: Proxy, target: Host, error: Exception) -> Unreachable:

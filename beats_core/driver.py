@@ -39,7 +39,7 @@ class Driver:
         self._hosts: Sequence[Host] = self._options.addresses
         self._patience = Patience(self._options.ack_seconds, self._options.stall_timeout)
         self._closed = False
-        self._closings = 0  # lines that ended without an ack, one after the other
+        self.closings = 0  # lines that ended without an ack, one after the other
         self._reset()
 
     @property
@@ -99,6 +99,8 @@ class Driver:
         acked = self._protocol.receive_data(data)
         self._used = monotonic()
         self._patience.heard(self._used, progress=bool(acked))
+        if acked:
+            self.closings = 0
         while len(self._posted) > self.in_flight:
             self._posted.popleft()
         return acked
@@ -126,7 +128,7 @@ class Driver:
     def _facts(self, ending: Ending, cause: BaseException | None) -> Facts:
         protocol, window = self._protocol, self._protocol.oldest
         unanswered = ending in ("closed", "reset") and not protocol.acked
-        self._closings = self._closings + 1 if unanswered else 0
+        self.closings = self.closings + 1 if unanswered else 0
         return Facts(
             ending=ending,
             error=str(cause) if ending == "misbehaved" else "",
@@ -140,7 +142,7 @@ class Driver:
             event_bytes=max(map(len, window.batch.payloads)) if window else 0,
             windows=protocol.in_flight,
             seconds=monotonic() - self._posted[0] if self._posted else 0.0,
-            closings=max(1, self._closings),
+            closings=max(1, self.closings),
         )
 
     def _drop_line(self) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from beats_core.frames import Batch
 
 
+_MOST_SHOWN = 500  # letters of a value in an error
 HEAD_BYTES = 64 << 10  # kept of an event that is too large: enough to see which it is
 
 
@@ -103,4 +104,7 @@ class OptionError(BeatsError, ValueError):
 
     def __str__(self) -> str:
         """Name the option, what it was set to and what it takes."""
-        return f"{self.option}={self.value!r}: {self.allowed}"
+        shown = repr(self.value)
+        if len(shown) > _MOST_SHOWN:
+            shown = f"{shown[:_MOST_SHOWN]}…"
+        return f"{self.option}={shown}: {self.allowed}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable
+from ipaddress import ip_address
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -11,6 +12,7 @@ from beats_core.errors import OptionError
 
 DEFAULT_PORT = 5044  # Logstash's and Filebeat's
 _MAX_PORT = 65_535
+_MOST_NAME = 253  # letters (RFC 1035)
 _UNIX = "unix://"
 _PROXIES = {"socks5": "socks5", "socks5h": "socks5", "http": "http"}
 
@@ -55,6 +57,10 @@ class Proxy(NamedTuple):
     host: Host
     username: str
     password: str
+
+    def __repr__(self) -> str:
+        """Show it without the password: tracebacks may."""
+        return f"{type(self).__name__}(kind={self.kind!r}, host={self.host!r}, username={self.username!r})"
 
 
 def parse_host(text: str) -> Host:
@@ -119,7 +125,11 @@ def with_addresses(host: Host, found: Iterable[tuple[Any, ...]]) -> list[Host]:
 
 
 def _is_name(name: str) -> bool:
+    if len(name) > _MOST_NAME:
+        return False
     try:  # what the resolver would refuse with a UnicodeError, at a worse moment
-        return bool(name.encode("idna")) and name.isprintable() and not set(name) & set("/ @?#")
-    except UnicodeError:
+        if ":" in name:
+            ip_address(name)
+        return bool(name.encode("idna")) and name.isprintable() and not set(name) & set("/ @?#,")
+    except ValueError:
         return False

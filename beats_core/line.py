@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from threading import Thread
 
 from beats_core.backlog import Backlog
 from beats_core.client import Client
-from beats_core.errors import ConnectionLost
+from beats_core.errors import AckTimeout, ConnectionLost, Stalled
 from beats_core.frames import Batch
 from beats_core.hosts import Host
 from beats_core.options import Options
@@ -24,6 +24,8 @@ class Target:
         self.acked = 0
         self.connections = 0
         self.error: str | None = None
+        self.closings = 0  # of connections without an ack, one after the other
+        self.silent = False  # it accepted windows, and since then nothing was acknowledged
         self.window = SlowStart(options.bulk_max_size) if options.slow_start else None
 
     @property
@@ -34,6 +36,7 @@ class Target:
     def lost(self, lost: ConnectionLost) -> None:
         """Note why it could not be reached, or was lost with windows in flight."""
         self.error = lost.reason
+        self.silent = self.silent or isinstance(lost, AckTimeout | Stalled)
         if self.window is not None and len(lost.unacked):
             self.window.lost()
 
@@ -50,6 +53,41 @@ class Target:
         )
 
 
+class Targets:
+    """The hosts of one sender, which come and go. Whoever changes or counts them holds the lock.
+
+    Attributes:
+        gone: What was done at those that are no more, by name.
+    """
+
+    def __init__(self, hosts: Iterable[Host], options: Options) -> None:
+        self.gone: dict[Host, HostStats] = {}
+        self._options = options
+        self._known = {host: Target(host, options) for host in hosts}
+
+    def __getitem__(self, host: Host) -> Target:
+        """Return what is known of a host that is there."""
+        return self._known[host]
+
+    def __iter__(self) -> Iterator[Target]:
+        """Walk over those that are there."""
+        return iter(self._known.values())
+
+    def preferred(self, hosts: Sequence[Host]) -> int:
+        """Return the place of the first one that did not fall silent; 0 if all did."""
+        return next((place for place, host in enumerate(hosts) if not self._known[host].silent), 0)
+
+    def follow(self, hosts: Iterable[Host]) -> None:
+        """Know these from now on, what was known of one that stays included."""
+        known = {host: self._known.get(host) or Target(host, self._options) for host in hosts}
+        for host, target in self._known.items():
+            if host not in known:
+                name = host._replace(address=None)
+                done = target.stats("idle", in_flight=0, retry_at=None)
+                self.gone[name] = self.gone.get(name, HostStats()) + done
+        self._known = known
+
+
 class Line:
     """A connection, and what is leased for it. Whoever calls it with the backlog holds the lock.
 
@@ -60,13 +98,14 @@ class Line:
         renew_at: When another is to take its place (monotonic); None is never.
     """
 
-    def __init__(self, target: Target, client: Client, now: float, renew_at: float | None) -> None:
+    def __init__(self, target: Target, client: Client, busy_until: float, renew_at: float | None) -> None:
         self.target = target
         self.client = client
         self.leased: list[Batch] = []
         self.worked = False
-        self.busy_until = now
+        self.busy_until = busy_until
         self.renew_at = renew_at
+        client.closings = target.closings  # so that the reason of the next one can name them all
 
     def take(self, backlog: Backlog, now: float) -> Batch | None:
         """Lease the next window, if one is due."""
@@ -84,6 +123,8 @@ class Line:
                 self.target.window.acked(len(batch))
         self.leased = [batch for batch in self.leased if backlog.is_leased(batch)]
         self.worked = True
+        self.target.closings = 0
+        self.target.silent = False
 
     def give_back(self, backlog: Backlog, *, refused: bool) -> None:
         """Return what is not acknowledged, and say whether the peer closed the connection on it."""
@@ -92,7 +133,7 @@ class Line:
             batch = self.leased[0]
             untouched = backlog.left(batch) == len(batch)
             # Only the oldest window was being worked on, so only that one can be what the peer refused.
-            backlog.put_back(batch, refused=refused and untouched)
+            backlog.put_back(batch, refused=refused and untouched, proven=self.worked)
             del self.leased[0]  # not before: what fails on the way is tried again
             refused = False
 
@@ -188,6 +229,14 @@ class Dialing:
     def _hang_up(self) -> None:
         if self.client is not None:
             self.client.close()
+
+
+def instead(own: Host, hosts: Sequence[Host], *, earlier: bool, same: bool) -> Sequence[Host]:
+    """Return which hosts to try instead of a connection to one of them: those before it, itself, or both."""
+    if own not in hosts:  # any more
+        return hosts
+    place = hosts.index(own)
+    return hosts[0 if earlier else place : place + 1 if same else place]
 
 
 def is_refusal(lost: ConnectionLost) -> bool:

@@ -12,6 +12,7 @@ import re
 import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 from beats_core.errors import OptionError
@@ -169,7 +170,7 @@ def _read_size(text: str) -> int:
     number, power, binary, plain = found.groups()
     if plain:
         return int(plain)
-    return int(float(number) * (1024 if binary else 1000) ** ("kmgt".index(power.lower()) + 1))
+    return int(Fraction(number) * (1024 if binary else 1000) ** ("kmgt".index(power.lower()) + 1))
 
 
 def seconds(least: float = 0, most: float = MOST_SECONDS) -> Kind:

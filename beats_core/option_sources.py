@@ -21,7 +21,7 @@ from urllib.parse import unquote
 from beats_core.errors import OptionError
 from beats_core.filebeat import why_missing
 from beats_core.option_kinds import Option, read_boolean
-from beats_core.tls_settings import VERIFICATION_MODES
+from beats_core.tls_settings import SSL_PARTS, VERIFICATION_MODES
 
 Table = Mapping[str, Option]
 
@@ -32,6 +32,8 @@ _SECTION = "output.logstash."
 _SCHEMES = ("beats", "beats+tls", "beats+unix")
 _URL_ALLOWED = "beats://name:port,…?option=value&…, or beats+tls:// for TLS, or beats+unix:///path"
 _SSL_LISTS = ("certificate_authorities", "supported_protocols", "cipher_suites", "ca_sha256")
+
+_ALIKE = 0.85  # from which ratio on two names are one, misspelt
 
 _IGNORED = "it is ignored"
 _TLS_ON = "TLS is on"
@@ -93,6 +95,12 @@ class Layer:
             value = {part: parts[part] for part in parts if part != "enabled"}
         self.values["ssl"] = value
 
+    @property
+    def says_plain(self) -> bool:
+        """True if TLS is turned off, also with parts that are meant for another day."""
+        value = self.values.get("ssl")
+        return value is False or (isinstance(value, Mapping) and value.get("enabled") is False)
+
     def raise_problem(self) -> None:
         """Raise the first problem, if there is one.
 
@@ -149,6 +157,7 @@ def read_environment(table: Table, environ: Mapping[str, str] | None = None) -> 
     if URL in variables:
         _read_url(table, variables[URL], layer, URL)
     section = variable_of("ssl.")
+    _tell_of_misspelt(table, variables, layer)
     for variable, text in variables.items():
         if variable.startswith(section) and variable != section:
             layer.add(table, f"ssl.{variable.removeprefix(section).lower()}", variable, text)
@@ -162,6 +171,22 @@ def read_environment(table: Table, environ: Mapping[str, str] | None = None) -> 
         except ValueError:
             layer.problems.append((OptionError(DISABLED, variables[DISABLED], "true or false"), _IGNORED))
     return layer
+
+
+def _tell_of_misspelt(table: Table, variables: Mapping[str, str], layer: Layer) -> None:
+    """Note variables that look like ours and are not; others may have names that begin so, too."""
+    parts = [variable_of(f"ssl.{part}") for part in SSL_PARTS]
+    ours = [URL, DISABLED, *map(variable_of, table), *parts]
+    for variable, text in variables.items():
+        if variable in ours or variable.startswith(variable_of("ssl.")):
+            continue
+        as_ssl = variable.replace("BEATS_TLS", "BEATS_SSL")
+        close = [as_ssl] if as_ssl in ours else get_close_matches(variable, ours, 1, _ALIKE)
+        if close:
+            if as_ssl in ours:
+                layer.values["ssl"] = True
+            problem = OptionError(variable, text, f"there is no such variable; did you mean {close[0]}?")
+            layer.problems.append((problem, _TLS_ON if as_ssl in ours else _IGNORED))
 
 
 def warn_of_problems(layer: Layer) -> None:
@@ -202,10 +227,8 @@ def _read_url(table: Table, url: str, layer: Layer, variable: str = "") -> None:
     address = unquote(address)
     hosts = f"unix://{address}" if scheme == "beats+unix" else address.removesuffix("/")
     layer.add(table, "hosts", said("hosts"), hosts)
-    if scheme == "beats+tls":
+    if scheme == "beats+tls" or (scheme == "beats+unix" and "hosts" not in layer.values):
         layer.values["ssl"] = True
-    elif scheme == "beats+unix":  # not for a layer below: what never leaves the machine needs no TLS
-        layer.values["ssl"] = "hosts" not in layer.values
     for parameter in filter(None, query.split("&")):
         name, _, text = parameter.partition("=")
         text = unquote(text)  # not unquote_plus: a pin in base64 has pluses of its own
@@ -216,6 +239,10 @@ def _read_url(table: Table, url: str, layer: Layer, variable: str = "") -> None:
             layer.problems.append((OptionError(said(name), text, "it is given twice"), _IGNORED))
         else:
             layer.add(table, ours, said(name), text)
+    if scheme == "beats+tls" and layer.says_plain:
+        problem = OptionError(variable or "url", url, "beats+tls:// is for TLS, and a parameter turns it off")
+        layer.problems.append((problem, _TLS_ON))
+        layer.values["ssl"] = True
 
 
 def read_mapping(table: Table, mapping: Mapping[str, Any]) -> Layer:
@@ -226,8 +253,14 @@ def read_mapping(table: Table, mapping: Mapping[str, Any]) -> Layer:
     """
     if not isinstance(mapping, Mapping):
         raise OptionError("mapping", mapping, "a mapping of options")
-    flat = dict(_flat(mapping))
+    try:
+        flat = dict(_flat(mapping))
+    except RecursionError as error:  # an alias of YAML can do it
+        raise OptionError("mapping", type(mapping), "must not hold itself") from error
     if any(name.startswith(_SECTION) for name in flat):  # what else such a configuration says is not for us
+        for name, value in flat.items():
+            if name == "ssl" or name.startswith("ssl."):  # but this, passed over, would be plain TCP
+                raise OptionError(name, value, f"belongs into {_SECTION[:-1]}")
         flat = {
             name.removeprefix(_SECTION): value for name, value in flat.items() if name.startswith((_SECTION, "queue."))
         }

@@ -7,10 +7,10 @@ the reference page of the documentation. Filebeat's nested names are flat here: 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, TypedDict, Unpack
 
 from beats_core.errors import OptionError
@@ -224,6 +224,10 @@ class Options:
             raise OptionError("proxy_url", self.proxy_url, "needs python-socks: pip install beats-integrations[proxy]")
         _ = self.tls  # whatever is wrong with the files shows here, at the caller, and not at the first connection
 
+    def __reduce__(self) -> tuple[Callable[[], Options], tuple[()]]:
+        """Copy and pickle what was told: a context cannot be, another process reads the files itself."""
+        return functools.partial(type(self), **{name: getattr(self, name) for name in OPTIONS}), ()
+
     def __repr__(self) -> str:
         """Show them as a call, without secrets."""
         shown = (f"{name}={redacted(name, getattr(self, name))!r}" for name in OPTIONS)
@@ -234,7 +238,7 @@ class Options:
         """The hosts, parsed."""
         return tuple(parse_host(host) for host in self.hosts)
 
-    @cached_property
+    @functools.cached_property
     def tls(self) -> Tls | None:
         """What it takes to speak TLS, or None for plain TCP."""
         return Tls.from_option(self.ssl)
@@ -277,13 +281,13 @@ class Options:
             mapping: As for `from_mapping`.
             environ: The environment; None is the process's own.
             hosts: None is not given.
-            **arguments: Other options. `ssl` replaces everything that environment and mapping say about TLS.
+            **arguments: Other options. `ssl` replaces everything that environment and mapping say about TLS; None is
+                not given.
 
         Raises:
             OptionError: There is no such option, it cannot have that value, or certificates cannot be read.
         """
-        given: dict[str, Any] = {**arguments} if hosts is None else {"hosts": hosts, **arguments}
-        check_names(OPTIONS, given)
+        given = _given(arguments if hosts is None else {"hosts": hosts, **arguments})
         variables = read_environment(OPTIONS, environ)
         warn_of_problems(variables)
         layers = [variables, Layer(given)]
@@ -326,8 +330,8 @@ class Options:
         Raises:
             OptionError: It is no such URL; or as for `from_mapping`.
         """
-        check_names(OPTIONS, arguments)
-        return cls._lay([read_url(OPTIONS, url), Layer({**arguments})])
+        given = _given(arguments)
+        return cls._lay([read_url(OPTIONS, url), Layer(given)])
 
     @classmethod
     def _lay(cls, layers: Sequence[Layer]) -> Options:
@@ -343,6 +347,12 @@ class Options:
             if said_by is None:
                 raise
             raise said_by.in_its_words(error) from error
+
+
+def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments, but not an `ssl` that nobody gave: what others say of TLS, only False turns off."""
+    check_names(OPTIONS, arguments)
+    return {name: value for name, value in arguments.items() if name != "ssl" or value is not None}
 
 
 OPTIONS: Mapping[str, Option] = {

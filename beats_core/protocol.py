@@ -224,9 +224,11 @@ class Patience:
         left = self.left(protocol, now)
         if left is None or left > 0:
             return None
-        if protocol.silence_expected or self._heard + self.timeout > now:
-            return Stalled, f"keep-alives, but no acknowledgement for {self.stall_timeout:g} seconds"
-        return AckTimeout, f"the peer was silent for {self.timeout:g} seconds"
+        if not protocol.silence_expected and self._heard + self.timeout <= now:
+            return AckTimeout, f"the peer was silent for {self.timeout:g} seconds"
+        if not protocol.silence_expected and self._heard <= self._progress:  # stall_timeout is the shorter one
+            return AckTimeout, f"the peer was silent for {self.stall_timeout:g} seconds"
+        return Stalled, f"keep-alives, but no acknowledgement for {self.stall_timeout:g} seconds"
 
 
 class ReceivedWindow:

@@ -11,7 +11,10 @@ REDACTED = "[REDACTED]"
 _PEM = re.compile(r"-----|PRIVATE KEY|\n.*\n", re.DOTALL)
 # From the first colon behind the scheme up to the last @: a password may hold both.
 _PASSWORD = re.compile(r"^((?:[a-z][a-z0-9+.-]*://)?+[^:@]*):.*@", re.DOTALL | re.IGNORECASE)
+# Any spelling: what is misspelt is shown by the error that says so.
+_SECRET = re.compile(r"pass|secret|token|credential", re.IGNORECASE)
 _LONGEST_PATH = 200  # of a key; what is longer is the key itself, on one line
+_BARE_KEY = re.compile(r"[A-Za-z0-9+/=\\\s]{60,}")  # base64 without armour; that of Ed25519 has 64 letters
 
 
 def redacted(name: str, value: object) -> object:
@@ -21,7 +24,7 @@ def redacted(name: str, value: object) -> object:
         name: `ssl.key_passphrase`, `BEATS_SSL_KEY_PASSPHRASE`, `key_passphrase`, in any case.
         value: Whatever was given.
     """
-    if value and name.lower().endswith(("passphrase", "password")):
+    if value and _SECRET.search(name) and not name.lower().endswith("_path"):
         return REDACTED
     if isinstance(value, Mapping):
         return {key: redacted(str(key), value[key]) for key in value}
@@ -32,7 +35,8 @@ def redacted(name: str, value: object) -> object:
         return REDACTED if redacted(name, text := value.decode("latin-1")) != text else value
     if not isinstance(value, str):
         return value
-    if _PEM.search(value) or (name.lower().endswith("key") and len(value) > _LONGEST_PATH):
+    is_key = name.lower().endswith("key") and (len(value) > _LONGEST_PATH or _BARE_KEY.fullmatch(value))
+    if is_key or _PEM.search(value):
         return REDACTED
     if "://" not in value or "?" not in value:
         return _PASSWORD.sub(rf"\1:{REDACTED}@", value)

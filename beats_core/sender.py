@@ -6,7 +6,8 @@ wake-up, or the time.
 
 New windows go to one line. When its time is up, or a host before its own may be there again, another line is opened
 first, in a thread of its own, while this one goes on; then new windows go there, and the old line is closed when what
-is in flight on it is acknowledged.
+is in flight on it is acknowledged. A host before its own gets one window at first, while the old line goes on as
+before, and the rest when it has acknowledged something: it may be one that accepts connections and nothing else.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from contextlib import AbstractContextManager, suppress
 from time import monotonic, time
 
 from beats_core.backlog import Backlog
-from beats_core.backoff import Backoff, give_or_take
+from beats_core.backoff import Backoff, give_or_take, sooner
 from beats_core.bell import Bell
 from beats_core.errors import AckTimeout, ConnectionLost, Stalled
 from beats_core.frames import Batch
 from beats_core.hosts import Host
-from beats_core.line import Dialing, Line, Target, is_refusal
+from beats_core.line import Dialing, Line, Target, Targets, instead, is_refusal
 from beats_core.options import Options
 from beats_core.stats import HostStats
 
@@ -33,7 +34,7 @@ class Sender:
     """Moves batches from the backlog to one receiver at a time.
 
     Args:
-        hosts: In order of preference. The first is tried again after each loss of a line that worked.
+        hosts: In order of preference. After the loss of a line that worked, the first that did not fall silent is next.
         options: The shipper's.
         backlog: Shared with others; guarded by `lock`.
         lock: Held only for moments.
@@ -61,23 +62,19 @@ class Sender:
         self._on_settled = on_settled
         self._wake_others = wake_others
         self._resolve = resolve
-        self._targets = {host: Target(host, options) for host in hosts}
-        self._gone: dict[Host, HostStats] = {}  # what targets did that are no more
+        self._targets = Targets(hosts, options)
         self._place = 0  # of the host in use, or to try next
         self._failures = 0  # hosts in a row, since anything was acknowledged
         self._backoff = Backoff(options.backoff_init, options.backoff_max)
-        self._rest_until = 0.0
-        self._fail_back_at = 0.0
+        self._rest_until = self._fail_back_at = 0.0
         self._line: Line | None = None  # where new windows go
         self._old: Line | None = None  # whose acks are awaited
+        self._on_trial = False  # the line, at another host; meanwhile the old one goes on
         self._dialing: Dialing | None = None
         self._in_trouble = False
         self._deadline: float | None = None  # monotonic; set by `stop`
         self._hurried = False
-        self._retired = False
-        self._asleep = False
-        self._running = False
-        self._released = False
+        self._asleep = self._running = self._retired = self._released = False
         self._bell = Bell()
 
     def wake(self) -> None:
@@ -131,8 +128,8 @@ class Sender:
 
     def stats(self) -> dict[Host, HostStats]:
         """Return what there is to tell of each host. Any thread, with the lock held."""
-        found = dict(self._gone)
-        for target in self._targets.values():
+        found = dict(self._targets.gone)
+        for target in self._targets:
             lines = [line for line in self._lines() if line.target is target]
             state, rest = self._state(target, lines), self._rest_until - monotonic()
             found[target.host] = found.get(target.host, HostStats()) + target.stats(
@@ -160,7 +157,7 @@ class Sender:
             self._hurried, self._rest_until = True, 0.0  # the end of the program cuts a rest short, once
         if self._dialing is not None and self._dialing.done:
             self._take_over(self._dialing, now)
-        if self._old is not None and not self._old.client.in_flight:
+        if self._old is not None and not self._old.client.in_flight and not self._on_trial:
             self._old.client.close()
             self._old = None
         self._asleep = now >= self._rest_until  # before looking: what comes after the look rings
@@ -201,19 +198,20 @@ class Sender:
 
     def _use(self, line: Line) -> float | None:
         """Keep a line busy, have it replaced, close it when it is idle; return the seconds until the next of these."""
-        try:
-            wait = self._fill(line)
-        except ConnectionLost as lost:
-            self._lose(line, lost)
-            return 0.0
+        wait = None
+        for each in self._lines() if self._on_trial else [line]:
+            try:
+                wait = sooner(wait, self._fill(each))
+            except ConnectionLost as lost:
+                self._lose(each, lost)
+                return 0.0
         if self._retired or self._deadline is not None:
             return wait
         now = monotonic()
         if self._options.idle_timeout is not None and not line.client.in_flight:
             left = line.busy_until + self._options.idle_timeout - now
             if left <= 0:
-                line.client.close()  # before Logstash resets it, which would look like trouble
-                self._line = None
+                self._leave()  # before Logstash resets it, which would look like trouble
                 return 0.0
             wait = sooner(wait, left)
         return sooner(wait, self._renew(line, now))
@@ -221,7 +219,8 @@ class Sender:
     def _fill(self, line: Line) -> float | None:
         """Post windows while there is room in flight; return the seconds until there may be another, None if never."""
         client = line.client
-        while not self._retired and client.in_flight < (1 if client.slow else self._options.pipelining):
+        on_trial = self._on_trial and line is self._line
+        while not self._retired and client.in_flight < (1 if client.slow or on_trial else self._options.pipelining):
             now = monotonic()
             with self._lock:
                 batch = line.take(self._backlog, now)
@@ -235,25 +234,19 @@ class Sender:
         if self._old is not None or self._dialing is not None:
             return None
         interval, ttl = self._options.failback_interval, self._options.ttl
-        expires = None if line.renew_at is None else line.renew_at - now
+        # Not where a line fell silent: each would be replaced before it shows that the host does not acknowledge.
+        expires = None if line.renew_at is None or line.target.silent else line.renew_at - now
         fails_back = self._fail_back_at - now if self._place and interval is not None else None
         wait = sooner(expires, fails_back)
         if wait is None or wait > 0:
             return wait
         expired, back = (due is not None and due <= 0 for due in (expires, fails_back))
         own = line.target.host
-
-        def choose(hosts: Sequence[Host]) -> Sequence[Host]:
-            if own not in hosts:
-                return hosts
-            place = hosts.index(own)
-            return hosts[0 if back else place : place + 1 if expired else place]
-
         if back and interval is not None:
             self._fail_back_at = now + give_or_take(interval)
         if expired and ttl is not None:
             line.renew_at = now + give_or_take(ttl / 10)  # should nothing come of it
-        self._dial(choose, anew=True, aside=True)
+        self._dial(lambda hosts: instead(own, hosts, earlier=back, same=expired), anew=True, aside=True)
         return 0.0
 
     def _dial(self, choose: Callable[[Sequence[Host]], Sequence[Host]], *, anew: bool, aside: bool) -> None:
@@ -286,11 +279,13 @@ class Sender:
         if dialing.client is not None and dialing.host is not None:
             target = self._targets[dialing.host]
             target.connections += 1
-            ttl = self._options.ttl
+            ttl, place = self._options.ttl, self._hosts.index(dialing.host)
+            # In the place of an idle line it is as idle as that: with a short `ttl` none would ever seem to be.
+            busy_until = now if self._line is None or self._line.client.in_flight else self._line.busy_until
             if self._line is not None:
-                self._old = self._line
-            self._line = Line(target, dialing.client, now, None if ttl is None else now + give_or_take(ttl))
-            self._place = self._hosts.index(dialing.host)
+                self._old, self._on_trial = self._line, self._line.target.host in self._hosts[place + 1 :]
+            self._line = Line(target, dialing.client, busy_until, None if ttl is None else now + give_or_take(ttl))
+            self._place = place
             self._rest_until = 0.0
         elif self._line is None:
             for host, lost in dialing.tried:
@@ -303,14 +298,8 @@ class Sender:
         if list(hosts) == self._hosts:
             return
         self._hosts = list(hosts)
-        in_use = [line.target.host for line in self._lines()]
-        targets = {host: self._targets.get(host) or Target(host, self._options) for host in (*hosts, *in_use)}
         with self._lock:
-            for host, stats in self.stats().items():
-                if host in self._targets and host not in targets:
-                    name = host._replace(address=None)
-                    self._gone[name] = self._gone.get(name, HostStats()) + stats
-            self._targets = targets
+            self._targets.follow([*hosts, *(line.target.host for line in self._lines())])
         if self._line is not None and self._line.target.host in self._hosts:
             self._place = self._hosts.index(self._line.target.host)
 
@@ -329,6 +318,7 @@ class Sender:
         if self._deadline is not None:
             self._wake_others()  # they wait for what is in flight here, to end
         line.busy_until = monotonic()
+        self._on_trial = self._on_trial and line is not self._line
         self.last_ack = time()
         self._failures = 0
         self._backoff.reset()
@@ -341,10 +331,16 @@ class Sender:
         silent = isinstance(lost, AckTimeout | Stalled)
         idle = not len(lost.unacked)  # the receiver closed a line that had nothing to do
         line.target.lost(lost)
+        line.target.closings = line.client.closings
         self._give_back(line, refused=is_refusal(lost))
         line.client.close()
+        if self._on_trial and line is self._old:
+            self._leave()  # one on trial cannot carry everything, perhaps not for minutes
+        on_trial = self._on_trial
         if line is self._old:
             self._old = None
+        elif on_trial:
+            self._leave()
         else:
             self._line = None
             if self._dialing is not None and not self._dialing.done:  # another may take its time
@@ -353,8 +349,19 @@ class Sender:
             if silent or not (line.worked or idle):
                 self._try_next(monotonic())
             elif line.worked:
-                self._place = 0
-        self._report_loss(line.target.host, lost, trouble=not line.worked and not idle)
+                self._place = self._targets.preferred(self._hosts)
+        self._report_loss(line.target.host, lost, trouble=not (line.worked or idle or on_trial))
+
+    def _leave(self) -> None:
+        """Close the line for new windows; go on with the old one, if that was to go on meanwhile."""
+        if self._line is not None:
+            self._give_back(self._line)
+            self._line.client.close()
+            self._line = None
+        if self._on_trial and self._old is not None:
+            self._line, self._old, self._on_trial = self._old, None, False
+            self._place = self._hosts.index(self._line.target.host)
+            self._fail_back_at = monotonic() + give_or_take(self._options.failback_interval or 0.0)
 
     def _try_next(self, now: float) -> None:
         """Go on with the next host; when all of them were tried, rest before."""
@@ -381,7 +388,7 @@ class Sender:
             self._give_back(line)
             line.client.close()
         self._line = self._old = None
-        self._rest_until = 0.0
+        self._on_trial, self._rest_until = False, 0.0
 
     def _report_loss(self, host: Host, lost: ConnectionLost, *, trouble: bool) -> None:
         """Say it once per trouble. A line that worked, or one that is idle, may end."""
@@ -390,8 +397,3 @@ class Sender:
         elif not self._in_trouble:
             self._in_trouble = True
             _logger.warning("%s: %s; trying on", host, lost)
-
-
-def sooner(first: float | None, second: float | None) -> float | None:
-    """Return the shorter of two waits; None is for ever."""
-    return min((seconds for seconds in (first, second) if seconds is not None), default=None)

@@ -59,6 +59,8 @@ class Tls:
         if option is None or option is False:
             return None
         if isinstance(option, ssl.SSLContext):
+            if option.protocol is ssl.PROTOCOL_TLS_SERVER:
+                raise OptionError("ssl", option, "a context for clients is needed, as ssl.create_default_context() is")
             return cls(TlsSettings(), option)
         if option is not True and not isinstance(option, Mapping):
             raise OptionError("ssl", option, "true, false, a mapping of ssl options or an ssl.SSLContext")

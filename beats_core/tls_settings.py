@@ -10,7 +10,7 @@ import tempfile
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -116,7 +116,7 @@ class TlsSettings:
     authorities: tuple[Pem, ...] = ()
     certificate: Pem | None = None
     key: Pem | None = None
-    passphrase: str = ""
+    passphrase: str = field(default="", repr=False)
     passphrase_file: Pem | None = None
     verification_mode: str = "full"
     protocols: tuple[str, ...] = ()
@@ -209,8 +209,8 @@ def read_settings(option: Mapping[str, object]) -> TlsSettings | None:
     """
     given: dict[str, object] = {}
     for name, value in _flat(option):
-        if name not in _READERS and name not in _OTHERS:
-            raise OptionError(f"ssl.{name}", value, f"unknown; there are {', '.join((*_READERS, *_OTHERS))}")
+        if name not in SSL_PARTS:
+            raise OptionError(f"ssl.{name}", value, f"unknown; there are {', '.join(SSL_PARTS)}")
         if value not in (None, "", [], ()):
             given[name] = value
     if not _boolean("ssl.enabled", given.get("enabled", True)):
@@ -292,7 +292,7 @@ def _ciphers(option: str, value: object) -> str:
         # Filebeat writes ECDHE-RSA-AES-128-CBC-SHA and RSA-AES-128-CBC-SHA, and has one name with a slip.
         name = re.sub(r"AES-(128|256)", r"AES\1", name).replace("-CBC-SHA", "-SHA").removeprefix("RSA-")
         name = name.replace("POLY1205", "POLY1305")
-        with suppress(ssl.SSLError):  # it is not among those that are chosen then
+        with suppress(ssl.SSLError, ValueError):  # it is not among those that are chosen then
             context.set_ciphers(name)
         if name not in {cipher["name"] for cipher in context.get_ciphers()}:
             raise OptionError(option, given, f"{ssl.OPENSSL_VERSION} has no such suite, or none that is strong enough")
@@ -355,6 +355,7 @@ _OTHERS: dict[str, Callable[[str, object], None]] = {
     "renegotiation": _renegotiation,
     "curve_types": _curve_types,
 }
+SSL_PARTS = (*_READERS, *_OTHERS)
 _GROUPS = ("certificate_reload", "restart_on_cert_change")
 
 

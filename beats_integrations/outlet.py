@@ -21,6 +21,7 @@ import sys
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from typing import Any, TypeVarTuple
 
 from beats_core import OptionError, Options, Shipper
@@ -38,6 +39,8 @@ OTHER = "other"
 
 _MOST_AT_ONCE = 2  # events of one thread, one inside the other
 _MOST_REASONS = 64  # an exception's class may be made up anew each time
+_OWN_OPTIONS = ("shipper", "schema", "application", "environment", "safety")
+_ALIKE = 0.75  # from which ratio on two names are one, misspelt; no option of the core is so close to these
 _OWN_LOGGERS = ("beats_core", "beats_integrations")
 _OWN_PROGRAM = "beats_integrations.demo"  # is a user of this package that happens to live in it
 
@@ -81,7 +84,10 @@ class Outlet:
             "safety": safety,
             **options,
         }
-        self._safety = safety if callable(safety) else Safety(**(safety or {}))
+        for name, value in options.items():
+            if close := get_close_matches(name, _OWN_OPTIONS, 1, _ALIKE):
+                raise OptionError(name, value, f"there is no such option; did you mean {close[0]}?")
+        self._safety = safety if callable(safety) else _safety(safety)
         self._schema = _schema(schema, application, environment)
         self._shared = shipper is None
         self.shipper = shipper or Shipper.shared(Options.load(**options))
@@ -196,10 +202,17 @@ def _host() -> str:
     return socket.gethostname()
 
 
+def _safety(options: Mapping[str, Any] | None) -> Safety:
+    try:
+        return Safety(**(options or {}))
+    except TypeError as error:
+        raise OptionError("safety", options, f"a callable, or the options of Safety: {error}") from error
+
+
 def _schema(schema: str | Schema, application: str | None, environment: str | None) -> Schema:
     if callable(schema):
         return schema
-    if schema not in SCHEMAS:
+    if schema not in tuple(SCHEMAS):  # which asks for no hash, and a slip may have none
         raise ValueError(f"schema={schema!r}: one of {', '.join(SCHEMAS)}, or a callable")
     program = sys.argv[0] if sys.argv else ""
     return SCHEMAS[schema](host=_host(), program=program, application=application, environment=environment)

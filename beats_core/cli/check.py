@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 
 from beats_core.cli.climb import Climber
 from beats_core.cli.exits import INTERRUPTED, OK, UNAVAILABLE
@@ -45,14 +44,14 @@ def check_hosts(options: Options, *, probe: bool, want_all: bool, as_json: bool,
     """Try each host, tell of it on the standard output, and return the exit code.
 
     Args:
-        options: Those to test. That they are switched off is no reason not to.
+        options: Those to test.
         probe: Whether an event is sent.
         want_all: Fail if one host is not usable.
         as_json: Print one object at the end, instead of text meanwhile.
         color: For text.
     """
     watcher = Silence() if as_json else Text(color=color)
-    climber = Climber(replace(options, enabled=True), watcher, probe=probe)
+    climber = Climber(options, watcher, probe=probe)
     try:
         ladders = climber.climb()
     except KeyboardInterrupt:

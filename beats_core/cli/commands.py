@@ -71,6 +71,9 @@ def send_command(
         raise refusal(wrong) from wrong
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    if not options.enabled:
+        click.echo(f"beats: {exits.SWITCHED_OFF}: nothing is read, nothing is sent", err=True)
+        return
     sending = send.Sending(options, make_event, skip_bad=on_error == "skip", retries=retries, progress=progress)
     sys.exit(sending.run(files or (STDIN,)))
 
@@ -129,6 +132,7 @@ def test_config_command(*, output: str, **values: Any) -> None:
 
     Files of certificates are read, nothing is connected.
     """
+    log_to_stderr()
     sys.exit(check.check_config(_settings(output, values), as_json=output == "json"))
 
 
@@ -144,10 +148,14 @@ def test_output_command(*, probe: bool, want_all: bool, output: str, color: str,
     The last step is an event that arrives like any other: its message is "beats test output: probe", and it has the
     tag "beats_test". Only its acknowledgement shows that a receiver speaks Beats.
     """
-    settings = _settings(output, values)
+    log_to_stderr()
+    options = _settings(output, values).options
+    if not options.enabled:
+        click.echo(f"beats: {exits.SWITCHED_OFF}, programs send nothing; tried all the same", err=True)
+        options = _settings(output, {**values, "enabled": True}).options
     sys.exit(
         check.check_hosts(
-            settings.options,
+            options,
             probe=probe,
             want_all=want_all,
             as_json=output == "json",
@@ -157,7 +165,6 @@ def test_output_command(*, probe: bool, want_all: bool, output: str, color: str,
 
 
 def _settings(output: str, values: dict[str, Any]) -> Settings:
-    log_to_stderr()
     try:
         return load(**values)
     except Misconfigured as wrong:

@@ -15,6 +15,8 @@ NOT_TRUSTED = 77
 CONFIG = 78
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
+SWITCHED_OFF = "everything is switched off (enabled, BEATS_DISABLED)"
+
 HELP = """
 \b
 Exit codes:

@@ -201,10 +201,18 @@ def _contents(file: str) -> Mapping[str, Any]:
     except OptionError:
         raise
     except Exception as error:  # each of the three has its own
-        raise OptionError("--config", file, f"cannot be read: {error}") from error
+        raise OptionError("--config", file, f"cannot be read: {_fault(error)}") from error
     if not isinstance(found, Mapping):
         raise OptionError("--config", file, "holds no options by name")
     return found
+
+
+def _fault(error: Exception) -> object:
+    """Return what an error says; PyYAML's quotes the line, in which there may be a passphrase."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return error
+    return f"{getattr(error, 'problem', None)} (line {mark.line + 1}, column {mark.column + 1})"
 
 
 def _yaml() -> Any:

@@ -328,6 +328,16 @@ def test_ctrl_c_ends_the_wait_for_the_next_try() -> None:
     assert "0 events acknowledged, 1 not acknowledged, " in messages
 
 
+def test_switched_off_it_sends_nothing_and_says_so(receiver: Receiver) -> None:
+    environ = {**IMPATIENT, "BEATS_DISABLED": "true"}
+
+    code, _, messages = beats("send", "-H", receiver.host, stdin=b"hello\n", env=environ)
+
+    assert 0 == code
+    assert "beats: everything is switched off (enabled, BEATS_DISABLED): nothing is read, nothing is sent\n" == messages
+    assert not receiver.events
+
+
 def test_progress_is_shown_on_a_terminal_only(receiver: Receiver) -> None:
     master, slave = os.openpty()
     shown = b""

@@ -145,6 +145,17 @@ def test_a_file_may_be_json_yaml_or_toml_and_a_configuration_of_filebeats(suffix
     }
 
 
+def test_a_slip_in_yaml_is_named_by_its_place_and_shows_nothing_of_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "options.yml"
+    path.write_text('ssl:\n  key_passphrase: "hunter2\n')
+
+    code, _, messages = beats("test", "config", "--config", path, env=CLEAN)
+
+    assert 78 == code
+    assert "found unexpected end of stream (line 3, column 1)" in messages
+    assert "hunter2" not in messages
+
+
 def test_yaml_without_its_library_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "options.yml").write_text("timeout: 3")
     program = "import sys; sys.modules['yaml'] = None; from beats_core.cli import main; main()"

@@ -125,11 +125,16 @@ def test_the_code_is_that_of_all_hosts_or_69_if_they_fail_in_different_ways() ->
     assert (69, 76) == (both, same)
 
 
-def test_switched_off_options_are_tested_nevertheless(receiver: Receiver) -> None:
-    code, _ = climbed(BEATS_DISABLED="true", BEATS_HOSTS=receiver.host)
+def test_switched_off_options_are_tested_nevertheless_and_it_says_so(receiver: Receiver) -> None:
+    environ = {**CLEAN, "BEATS_DISABLED": "true", "BEATS_HOSTS": receiver.host}
 
-    assert 0 == code
-    assert 1 == len(receiver.events)
+    code, _, messages = beats("test", "output", env=environ)
+    assert (0, 1) == (code, len(receiver.events))
+    assert "beats: everything is switched off (enabled, BEATS_DISABLED), programs send nothing" in messages
+
+    code, _, messages = beats("test", "output", env={**environ, "BEATS_SSL_CERTIFICATE": "/nowhere.pem"})
+    assert 78 == code
+    assert "Error: BEATS_SSL_CERTIFICATE='/nowhere.pem': cannot be read: No such file or directory" in messages
 
 
 def test_a_host_nobody_listens_on_ends_with_69() -> None:

@@ -15,7 +15,7 @@ from beats_core import AsyncClient, Client, ConnectionLost, OptionError, Shipper
 from support.authority import Authority
 from support.clients import MakeDriver, ids, numbered
 from support.proxies import CREDENTIALS, KNOWN_TO_PROXIES, running_proxies
-from support.scripted import Peer, Scripted, acknowledged, answering, closes
+from support.scripted import Peer, Scripted, ack, acknowledged, answering, closes
 
 KINDS = pytest.mark.parametrize("kind", ["socks5", "http"])
 EVERY_PROXY = pytest.mark.parametrize(
@@ -212,6 +212,32 @@ def test_other_answers_are_told(driver: MakeDriver, kind: str, answer: bytes, to
 
     with Scripted(serve) as proxy:
         assert f"the proxy {proxy.host} {told}" in reason_of(driver, "127.0.0.1:1", f"{kind}://{proxy.host}")
+
+
+def test_an_answer_that_comes_in_pieces_is_read_to_its_end_and_no_further(driver: MakeDriver) -> None:
+    """What belongs to the proxy's answer must not be taken for the receiver's, and the reverse."""
+
+    def serve(peer: Peer) -> None:
+        request = b""
+        while not request.endswith(b"\r\n\r\n"):
+            request += peer.read(1)
+        peer.dribble(b"HTTP/1.1 200 OK\r\nVia: 1.1 somebody\r\n\r\n" + ack(0))
+        answering(acknowledged)(peer)
+
+    with Scripted(serve) as proxy, driver("192.0.2.1:5044", proxy_url=f"http://{proxy.host}") as client:
+        assert 3 == client.send(numbered(3))
+
+
+def test_an_answer_without_an_end_is_given_up(driver: MakeDriver) -> None:
+    def serve(peer: Peer) -> None:
+        peer.take()
+        peer.send(b"HTTP/1.1 200 OK\r\n" + b"X-Endless: yes\r\n" * 10_000)
+        peer.wait_for_end()
+
+    with Scripted(serve) as proxy:
+        reason = reason_of(driver, "127.0.0.1:1", f"http://{proxy.host}")
+
+    assert f"the proxy {proxy.host} does not answer as http proxies do: an answer without an end" in reason
 
 
 @KINDS

@@ -72,6 +72,16 @@ def test_a_wrong_option_is_named_by_dictconfig() -> None:
     assert isinstance(raised.value.__cause__, OptionError)
 
 
+@pytest.mark.parametrize(
+    ("slip", "meant"), [("aplication", "application"), ("enviroment", "environment"), ("hots", "hosts")]
+)
+def test_a_misspelt_option_is_told_the_right_one(slip: str, meant: str) -> None:
+    options: dict[str, Any] = {slip: "x"}
+
+    with pytest.raises(OptionError, match=rf"^{slip}='x': there is no such option; did you mean {meant}\?$"):
+        BeatsHandler(**options)
+
+
 def test_the_format_that_basicconfig_gives_to_every_handler_is_not_the_message() -> None:
     with Receiver() as receiver:
         handler = BeatsHandler(hosts=[receiver.host])

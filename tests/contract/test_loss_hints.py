@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from beats_core import ConnectionLost
+from beats_core import ConnectionLost, Shipper
 from support.clients import MakeDriver, numbered
 from support.scripted import (
     Answer,
@@ -22,6 +22,7 @@ from support.scripted import (
     sends,
     silence,
 )
+from support.shippers import wait_until
 
 FEW, TOO_MANY = 3, 12_000
 
@@ -89,3 +90,13 @@ def test_a_loss_that_points_nowhere_says_what_happened_and_no_more(driver: MakeD
             client.send(numbered(2 * FEW))
 
     assert "the peer closed the connection" == lost.value.reason
+
+
+def test_a_shipper_too_tells_a_host_that_closes_again_and_again() -> None:
+    with (
+        Scripted(answering(closes)) as receiver,
+        Shipper(receiver.host, backoff_init=0.001, backoff_max=0.002) as shipper,
+    ):
+        shipper.put({"message": "x"})
+        wait_until(lambda: "3 lines in a row ended so" in (shipper.stats().hosts[receiver.host].error or ""))
+        shipper.close(0)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import count, pairwise
 
 import pytest
 
 from beats_core import Receiver, Shipper
 from support.lines import LONG, Hesitant, black_hole, lagging, lively, state
-from support.scripted import PATIENCE, Peer, Script, Scripted, acknowledged, answering
+from support.scripted import PATIENCE, Peer, Script, Scripted, acknowledged, answering, closes, silence
 from support.shippers import QUIET, closed_port, ids, put, repeated, unaccounted, wait_until
 
 # Back to the first.
@@ -101,6 +102,99 @@ def test_a_first_host_that_takes_windows_and_closes_is_tried_once_an_interval() 
         assert set(range(number + 1)) == set(ids(second.events))
         assert stats.lost == 0
     assert min(later - before for before, later in pairwise(tried)) >= 0.9 * 0.2
+
+
+def test_a_first_host_that_accepts_and_never_acknowledges_holds_one_window_and_no_more() -> None:
+    """Everything else goes to the second meanwhile, and in the end that window too."""
+    absent = closed_port()
+    with Receiver() as second:
+        shipper = Shipper(options=lively([absent, second.host], failback_interval=0.05))
+        put(shipper, 0)
+        assert shipper.flush(LONG)
+        with Scripted(port=int(absent.rpartition(":")[2])) as first:
+            peer = first.accept()
+            put(shipper, *range(1, 50))
+            assert 1 == len(peer.window().ids)
+            wait_until(lambda: shipper.stats().acked == 49)
+            assert peer.is_quiet(QUIET)
+            peer.close()
+            assert shipper.flush(LONG)
+            assert 1 == len({peer for peer in first.peers if peer.windows})
+        stats = shipper.close()
+
+        assert list(range(50)) == sorted(ids(second.events))
+        assert (1, 0, 0) == (stats.resent, stats.lost, unaccounted(stats))
+
+
+def test_after_a_loss_a_first_host_that_was_silent_is_not_preferred() -> None:
+    """It would hold up everything each time that the second closes a connection, as balancers do."""
+    with (
+        Scripted(answering(silence)) as first,
+        Scripted(answering(acknowledged, closes), answering(acknowledged)) as second,
+        Shipper(options=lively([first.host, second.host], ack_timeout=0.2, failback_interval=None)) as shipper,
+    ):
+        for number in range(3):
+            put(shipper, number)
+            assert shipper.flush(LONG)
+
+        assert [0, 1, 1, 2] == second.ids
+        assert 1 == len(first.peers)
+
+
+def test_a_host_that_stalls_is_left_also_when_its_lines_have_less_time_than_that() -> None:
+    def keeps_alive(peer: Peer) -> None:
+        peer.window()
+        while not peer.closed.wait(0.02):
+            peer.keep_alive()
+
+    with (
+        Scripted(keeps_alive) as first,
+        Receiver() as second,
+        Shipper(options=lively([first.host, second.host], ttl=0.05, stall_timeout=0.3)) as shipper,
+    ):
+        put(shipper, *range(10))
+        second.wait_for(10)
+        assert shipper.flush(LONG)
+
+        assert list(range(10)) == sorted(ids(second.events))
+
+
+def test_a_first_host_on_trial_is_left_when_the_second_is_lost_meanwhile() -> None:
+    with (
+        Scripted(answering(silence)) as first,
+        Scripted() as second,
+        Shipper(options=lively([first.host, second.host], stall_timeout=1.0, failback_interval=0.05)) as shipper,
+    ):
+        put(shipper, 0)
+        for number in range(3):
+            peer = second.accept()
+            assert [number] == peer.window().ids
+            peer.ack(1)
+            wait_until(partial(lambda seen: len(first.peers) == seen + 2, number))
+            put(shipper, number + 1)
+            wait_until(partial(lambda seen: first.peers[seen + 1].windows, number))
+            peer.close()
+
+        peer = second.accept()
+        assert [3] == peer.window().ids
+        peer.ack(1)
+        assert shipper.flush(LONG)
+
+
+def test_a_first_host_that_was_not_put_to_the_test_is_not_preferred_to_one_that_works() -> None:
+    absent = closed_port()
+    with Receiver() as second:
+        options = lively([absent, second.host], failback_interval=0.05, idle_timeout=0.2)
+        with Shipper(options=options) as shipper:
+            put(shipper, 0)
+            assert shipper.flush(LONG)
+            with Scripted(answering(silence), port=int(absent.rpartition(":")[2])):
+                wait_until(lambda: state(shipper, absent) == "connected")
+                wait_until(lambda: state(shipper, absent) == state(shipper, second.host) == "idle")
+                put(shipper, 1)
+                assert shipper.flush(LONG)
+
+        assert [0, 1] == ids(second.events)
 
 
 def test_a_line_that_is_lost_does_not_wait_for_the_first_host_that_is_just_being_tried() -> None:

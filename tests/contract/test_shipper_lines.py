@@ -181,6 +181,20 @@ def test_an_idle_line_is_closed_without_a_word_and_the_next_event_opens_another(
     assert [] == caplog.messages
 
 
+def test_lines_whose_time_is_up_sooner_than_they_are_idle_are_not_renewed_for_ever() -> None:
+    with (
+        Scripted(answering(acknowledged)) as server,
+        Shipper(options=lively(server.host, ttl=0.05, idle_timeout=0.3)) as shipper,
+    ):
+        put(shipper, 0)
+        wait_until(lambda: len(server.peers) >= 3)
+        wait_until(lambda: state(shipper, server.host) == "idle")
+        connections = len(server.peers)
+        time.sleep(2 * QUIET)
+
+        assert connections == len(server.peers)
+
+
 def test_a_line_on_which_an_ack_is_due_is_not_idle() -> None:
     first = Hesitant(1)
     with (

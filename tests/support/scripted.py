@@ -278,7 +278,7 @@ class Scripted:
         self.port: int = 0 if is_path else self._listener.getsockname()[1]
         self.host = f"unix://{name}" if is_path else f"[{name}]:{self.port}" if ":" in name else f"{name}:{self.port}"
         self._threads = [threading.Thread(target=self._serve)] if scripts else []
-        for thread in self._threads:
+        for thread in self._threads[:1]:
             thread.start()
 
     def __enter__(self) -> Self:

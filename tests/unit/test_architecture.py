@@ -41,6 +41,7 @@ FLOORS = (
         "backoff",
         "bell",
         "slow_start",
+        "tunnel",
     ),
     ("protocol", "backlog", "spool", "inbox", "dial", "async_dial"),
     ("driver", "client", "async_client", "receiver"),

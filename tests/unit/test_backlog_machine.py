@@ -124,17 +124,17 @@ class Ledger(RuleBasedStateMachine):
             self.leases.remove(lease)
 
     @precondition(lambda self: self.leases)
-    @rule(choice=st.integers(0, 9), refused=st.booleans())
-    def put_back(self, choice: int, *, refused: bool) -> None:
+    @rule(choice=st.integers(0, 9), refused=st.booleans(), proven=st.booleans())
+    def put_back(self, choice: int, *, refused: bool, proven: bool) -> None:
         lease = self.leases.pop(choice % len(self.leases))
         events = self.left_of(lease)
         refused = refused and lease.left == len(lease.batch)
-        self.backlog.put_back(lease.batch, refused=refused)
+        self.backlog.put_back(lease.batch, refused=refused, proven=proven)
         self.resent += lease.left
         for event in events:
             event.state = State.PENDING
         if len(events) == 1:
-            self.judge(events[0], refused=refused)
+            self.judge(events[0], refused=refused, proven=proven)
 
     @rule(times=st.integers(1, 9), at_most=st.none() | st.integers(1, 4))
     def close_on_whatever_comes(self, times: int, at_most: int | None) -> None:
@@ -142,16 +142,16 @@ class Ledger(RuleBasedStateMachine):
             leased = len(self.leases)
             self.take(0, at_most)
             if len(self.leases) > leased:
-                self.put_back(leased, refused=True)
+                self.put_back(leased, refused=True, proven=True)
 
-    def judge(self, event: Event, *, refused: bool) -> None:
+    def judge(self, event: Event, *, refused: bool, proven: bool) -> None:
         acked = len(self.ordinals(State.ACKED))
         if not event.suspect:
             event.refused_alone = event.refused_alone + 1 if refused else 0
             event.acked_then = acked
         elif refused and event.acked_then < acked:
             event.acked_then = acked
-            event.held_against += 1
+            event.held_against += proven
             if event.held_against == REFUSALS:
                 event.state = State.DEAD
 

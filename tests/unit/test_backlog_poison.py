@@ -84,6 +84,20 @@ def test_an_event_that_is_refused_alone_again_and_again_while_others_are_accepte
     assert backlog.settled_bytes == backlog.acked_bytes + len("poison")
 
 
+def test_a_connection_that_accepted_nothing_kills_no_event_while_others_accept_all() -> None:
+    """With load balancing one host may close every connection, for a reason of its own."""
+    backlog = new_backlog("innocent", *range(10), bulk_max_size=1)
+    refuse(backlog, REFUSALS)
+    for _ in range(2 * REFUSALS):
+        backlog.ack(take(backlog), 1)
+        batch = take(backlog)
+        assert payloads("innocent") == batch.payloads
+        backlog.put_back(batch, refused=True, proven=False)
+
+    assert payloads(2 * REFUSALS) == take(backlog).payloads  # it does not hold up the others either
+    assert backlog.dead == 0
+
+
 def test_a_receiver_that_flaps_after_an_outage_kills_no_event() -> None:
     """It accepts one window and closes the next two connections: half of a balancer's receivers are down, say."""
     backlog = new_backlog("innocent", bulk_max_size=1)

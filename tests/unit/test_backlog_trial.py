@@ -42,15 +42,19 @@ def test_nothing_follows_a_window_that_was_refused() -> None:
     assert [b"b"] == list(take(backlog).payloads)
 
 
-def test_a_suspect_does_not_follow_another_window_and_does_not_hold_it_up() -> None:
-    backlog = backlog_of(b"a", b"b", b"c")
+def test_a_suspect_does_not_follow_another_window_and_is_not_passed_over_for_ever() -> None:
+    """On a line that is never empty it would wait for as long as the load lasts, and every flush with it."""
+    backlog = backlog_of(b"a", b"b", b"c", b"d")
     for _ in range(REFUSALS):
         backlog.put_back(take(backlog), refused=True)
-    backlog.ack(take(backlog), 1)
+    others = take(backlog), take(backlog)
+    assert backlog.wait_time(0.0, others) == 0.0
+    backlog.ack(others[0], 1)
 
-    assert [b"a"] == list(take(backlog).payloads)  # alone: b was acknowledged since
-    backlog.put_back(Batch([b"a"]), refused=False)
-    assert [b"c"] == list(take(backlog, Batch([b"elsewhere"], first=7)).payloads)
+    assert backlog.take(0.0, others[1:]) is None
+    assert backlog.wait_time(0.0, others[1:]) is None
+    backlog.ack(others[1], 1)
+    assert [b"a"] == list(take(backlog).payloads)
 
 
 def test_another_connection_may_go_on_meanwhile() -> None:

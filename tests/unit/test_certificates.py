@@ -148,6 +148,14 @@ def test_pem_text_gives_all_its_certificates_whatever_stands_between_them() -> N
     assert [] == from_pem(b"no certificates")
 
 
+def test_pem_text_that_is_only_half_there_is_refused() -> None:
+    text = made(name(common_name="one")).public_bytes(serialization.Encoding.PEM)
+
+    for half in (text[:30], text[:100], text[:-9], text[:27] * 100_000):
+        with pytest.raises(ValueError, match="its end is missing"):
+            from_pem(text + half)
+
+
 @pytest.mark.parametrize("body", [b"", b"AAAA", b"not base64!", b"MAA=", b"MIID", b"MAMCAQE="])
 def test_pem_text_with_a_damaged_certificate_is_refused(body: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the kind is the promise

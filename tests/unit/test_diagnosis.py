@@ -191,6 +191,7 @@ def test_silence_points_at_those_who_send_no_keep_alives() -> None:
 
 def test_silence_after_a_part_of_a_window_is_what_nifi_does() -> None:
     assert hint(ending="silent", heard=6, window_acked=40).startswith("NiFi acknowledges the part of a window")
+    assert hint(ending="silent", heard=6, window_acked=40).endswith("it is overloaded; for NiFi set pipelining to 1")
     assert "NiFi acknowledges" not in hint(ending="silent", heard=6)
 
 
@@ -229,6 +230,7 @@ def test_lines_that_end_again_and_again_point_at_an_overload_or_an_event() -> No
         said = hint(closings=3, heard=heard)
         assert said.startswith("3 lines in a row ended so: perhaps it is overloaded or at its limit of connections")
         assert "max_connections" in said
+        assert ("; or the port wants TLS (ssl), or is no Beats port" in said) == (not heard)
     assert "in a row" not in hint(closings=2)
 
 
@@ -253,4 +255,4 @@ def test_lines_that_end_again_and_again_point_at_an_overload_or_an_event() -> No
 def test_whatever_the_facts_a_hint_is_a_clause_or_nothing(facts: Facts) -> None:
     said = loss_hint(facts)
 
-    assert said is None or (said and not said.endswith(".") and "\n" not in said and len(said) < 250)
+    assert said is None or (said and not said.endswith(".") and "\n" not in said and len(said) < 280)

@@ -61,6 +61,12 @@ def test_an_address_is_read_and_written(text: str, host: Host, written: str) -> 
         "host/path",
         "user@host",
         "a..b",
+        "a,b",
+        "a." * 127,
+        "ls1:5044,ls2:5044",
+        "localhost:5044:5044",
+        "[localhost:5044]:5044",
+        "1:2:3",
         ".host",
         "x" * 64 + ".example",
         "null\0byte",
@@ -142,6 +148,10 @@ def test_a_name_is_resolved_into_each_of_its_addresses(monkeypatch: pytest.Monke
 )
 def test_what_needs_no_resolver_is_resolved_already(host: Host, resolved: Host) -> None:
     assert [resolved] == resolve(host)
+
+
+def test_a_proxy_shows_no_password() -> None:
+    assert "hunter2" not in repr(parse_proxy("socks5://bob:hunter2@proxy:1080"))
 
 
 def test_a_name_without_an_address_is_an_error() -> None:

@@ -145,6 +145,22 @@ def test_variables_that_are_no_options_are_nobodys_business() -> None:
 # What is wrong
 
 
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("BEATS_HOST", "BEATS_HOSTS"),
+        ("BEATS_BULK_SIZE", "BEATS_BULK_MAX_SIZE"),
+        ("BEATS_DISABLE", "BEATS_DISABLED"),
+        ("BEATS_TLS_KEY", "BEATS_SSL_KEY"),
+    ],
+)
+def test_a_variable_that_looks_like_another_is_told(variable: str, meant: str, told: list[str]) -> None:
+    assert "7" not in Options.from_env({variable: "7"}).hosts
+
+    [warning] = told
+    assert warning.startswith(f"{variable}='7': there is no such variable; did you mean {meant}?; ")
+
+
 @pytest.mark.parametrize("name", sorted(OPTIONS.keys() - {"ssl", "index"}))
 def test_a_bad_variable_is_told_once_and_the_layer_below_counts(name: str, told: list[str]) -> None:
     text, value = SAMPLES[name][0]
@@ -157,6 +173,17 @@ def test_a_bad_variable_is_told_once_and_the_layer_below_counts(name: str, told:
     [warning] = told
     assert warning.startswith(f"{variable}='b@d': ")
     assert warning.endswith("; it is ignored")
+
+
+@pytest.mark.parametrize("digits", [20, 400, 100_000])
+def test_a_number_beyond_all_bounds_is_told(digits: int, told: list[str]) -> None:
+    assert (
+        OPTIONS["bulk_max_bytes"].default
+        == Options.from_env({"BEATS_BULK_MAX_BYTES": f"{'9' * digits}k"}).bulk_max_bytes
+    )
+
+    [warning] = told
+    assert warning.endswith(": a whole number of bytes, 1 to 2147483647; it is ignored")
 
 
 def test_a_bad_part_of_the_url_leaves_the_others(told: list[str]) -> None:
@@ -201,7 +228,7 @@ def test_a_bad_url_in_code_is_refused(url: Any) -> None:
         ("beats://ls1", {"hosts": "ls1"}),
         ("beats://ls1:1,ls2/?loadbalance=true", {"hosts": ["ls1:1", "ls2"], "loadbalance": True}),
         ("beats+tls://[::1]:1", {"hosts": "[::1]:1", "ssl": True}),
-        ("beats+unix:///run/my%20x.sock", {"hosts": ["unix:///run/my x.sock"], "ssl": False}),
+        ("beats+unix:///run/my%20x.sock", {"hosts": ["unix:///run/my x.sock"]}),
         ("beats://ls1?backoff.init=2s&worker=3", {"hosts": "ls1", "backoff_init": 2, "workers": 3}),
     ],
 )

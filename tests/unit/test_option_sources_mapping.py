@@ -86,6 +86,14 @@ def test_an_ssl_section_means_tls_as_in_filebeat() -> None:
     assert Options.from_mapping({"ssl": context}).ssl is context
 
 
+def test_a_mapping_that_holds_itself_is_refused() -> None:
+    mapping: dict[str, Any] = {}
+    mapping["backoff"] = mapping
+
+    with pytest.raises(OptionError, match="must not hold itself"):
+        Options.from_mapping(mapping)
+
+
 def test_no_pipelining_is_one_window_at_a_time() -> None:
     assert 1 == Options.from_mapping({"pipelining": 0}).pipelining
 

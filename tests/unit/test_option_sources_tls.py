@@ -62,9 +62,18 @@ def test_tls_is_one_option_of_each_layer(authority: Authority) -> None:
 
     assert authority.option == Options.load(mapping, environ).ssl
     assert Options.load(mapping, environ, ssl=True).ssl is True
-    assert Options.load(mapping, environ, ssl=None).ssl is None
+    assert Options.load(mapping, environ, ssl=False).ssl is False
     assert Options.load(mapping, {"BEATS_SSL": "off"}).ssl is False
     assert mapping["ssl"] == Options.load(mapping, {}).ssl
+
+
+def test_none_is_no_word_against_tls() -> None:
+    environ = {"BEATS_SSL_VERIFICATION_MODE": "strict"}
+
+    assert Options.load({"ssl": True}, {}, ssl=None).ssl is True
+    assert {"verification_mode": "strict"} == Options.load({}, environ, ssl=None).ssl
+    assert Options.from_url("beats+tls://a", ssl=None).ssl is True
+    assert Options.from_url("beats+tls://a", ssl=False).ssl is False
 
 
 def test_a_variable_of_its_own_counts_more_than_the_url(authority: Authority) -> None:
@@ -92,6 +101,25 @@ def test_a_url_without_tls_turns_none_off() -> None:
     assert Options.load({"ssl": True}, {"BEATS_URL": "beats://a"}).tls is not None
     assert Options.load({"ssl": True}, {"BEATS_URL": "beats://a", "BEATS_SSL": "false"}).tls is None
     assert Options.load({"ssl": True}, {"BEATS_HOSTS": "a"}).tls is not None
+    assert Options.load({"ssl": True}, {"BEATS_URL": "beats+unix:///a", "BEATS_HOSTS": "b"}).tls is not None
+    assert Options.load({"ssl": True}, {"BEATS_URL": "beats+unix:///a"}, hosts="b").tls is not None
+
+
+@pytest.mark.parametrize("parameter", ["ssl=false", "ssl.enabled=false"])
+def test_a_url_for_tls_does_not_turn_it_off(parameter: str) -> None:
+    url = f"beats+tls://a?{parameter}"
+
+    assert Options.from_env({"BEATS_URL": url}).tls is not None
+    with pytest.raises(OptionError, match=r"url='beats\+tls://a.*': beats\+tls:// is for TLS"):
+        Options.from_url(url)
+
+
+def test_tls_beside_filebeats_section_is_not_passed_over() -> None:
+    section = {"output.logstash": {"hosts": ["a"]}}
+
+    for beside in ({"ssl": {"ca_sha256": ["x"]}}, {"ssl.enabled": True}, {"ssl": True}):
+        with pytest.raises(OptionError, match=r"ssl.*: belongs into output\.logstash"):
+            Options.from_mapping({**section, **beside})
 
 
 def test_pem_text_may_stand_in_a_variable(authority: Authority) -> None:
@@ -116,6 +144,7 @@ def test_pem_text_may_stand_in_a_variable(authority: Authority) -> None:
     ("environ", "ssl", "warning"),
     [
         ({"BEATS_SSL": "maybe"}, True, "BEATS_SSL='maybe': .*; TLS is on"),
+        ({"BEATS_TLS": "true"}, True, r"BEATS_TLS='true': .*; did you mean BEATS_SSL\?; TLS is on"),
         ({"BEATS_SSL_ENABLED": "maybe"}, True, "BEATS_SSL_ENABLED='maybe': true or false; TLS is on"),
         ({"BEATS_SSL": "maybe", "BEATS_SSL_ENABLED": "false"}, {}, "BEATS_SSL='maybe': .*; TLS is on"),
         ({"BEATS_URL": "beats+tsl://a"}, True, r"BEATS_URL='beats\+tsl://a': .*; it is ignored, but TLS is on"),

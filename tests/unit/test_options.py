@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import pickle
 import re
 import ssl
 import sys
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 from beats_core.errors import OptionError
 from beats_core.hosts import Host
 from beats_core.options import OPTIONS, Options, OptionValues
+from beats_core.tls_settings import read_settings
 from support.authority import Authority
 
 
@@ -272,6 +275,9 @@ def test_options_show_no_secrets(authority: Authority) -> None:
         {"ssl": {"key": KEY.replace("MIIE", "hunter2")}},
         {"ssl": {"certificate": KEY.replace("MIIE", "hunter2")}},
         {"ssl": {"password": "hunter2"}},
+        {"ssl": {"key_passphras": "hunter2"}},
+        {"ssl": {"passwd": "hunter2"}},
+        {"ssl": {"key": "MC4CAQAwBQYDK2VwBCIEIJhunter2hunter2hunter2hunter2hunter2hunter2"}},
     ],
 )
 def test_errors_show_no_secrets(arguments: dict[str, Any]) -> None:
@@ -281,9 +287,46 @@ def test_errors_show_no_secrets(arguments: dict[str, Any]) -> None:
     assert "hunter2" not in f"{refused.value} {refused.value!r} {refused.value.args}"
 
 
+def test_no_value_makes_an_error_endless() -> None:
+    with pytest.raises(OptionError, match=r"^timeout='x{499}…: seconds, ") as refused:
+        Options(timeout="x" * 1_000_000)  # type: ignore[arg-type] # that is the case
+
+    assert 1_000_000 == len(str(refused.value.value))
+
+
+def test_what_reads_the_options_shows_no_passphrase() -> None:
+    assert "hunter2" not in repr(read_settings({"key_passphrase": "hunter2"}))
+
+
 def test_an_option_that_does_not_exist_is_a_mistake_of_the_caller() -> None:
     with pytest.raises(TypeError, match="bulk_size"):
         Options(bulk_size=1)  # type: ignore[call-arg] # that is the case
+
+
+def sent(options: Options) -> object:
+    return pickle.loads(pickle.dumps(options))  # noqa: S301 - our own
+
+
+@pytest.mark.parametrize("again", [sent, copy.deepcopy, copy.copy])
+def test_options_with_tls_can_be_copied_and_sent_to_another_process(again: Any, authority: Authority) -> None:
+    options = Options(hosts="a", ssl={**authority.option, "verification_mode": "strict"})
+
+    copied = again(options)
+
+    assert options == copied
+    assert hash(options) == hash(copied)
+    assert copied.tls.context().verify_mode == ssl.CERT_REQUIRED
+
+
+def test_a_context_can_be_copied() -> None:
+    context = ssl.create_default_context()
+
+    assert copy.deepcopy(Options(ssl=context)).ssl is context
+
+
+def test_a_context_for_servers_is_refused() -> None:
+    with pytest.raises(OptionError, match=r"ssl=.*: a context for clients is needed"):
+        Options(ssl=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
 
 
 def test_options_do_not_change() -> None:

@@ -317,8 +317,10 @@ def test_what_is_not_given_the_environment_decides(monkeypatch: pytest.MonkeyPat
 def test_a_wrong_option_is_the_callers_mistake() -> None:
     with pytest.raises(OptionError, match="pipelining=0"):
         Outlet(pipelining=0)
-    with pytest.raises(ValueError, match="schema='xml': one of logstash, ecs"):
-        Outlet(schema="xml")
+    slips: list[tuple[str, Any]] = [("schema", "xml"), ("schema", ["ecs"]), ("safety", {"mask": 1}), ("safety", 5)]
+    for name, wrong in slips:
+        with pytest.raises(ValueError, match=re.escape(f"{name}={wrong!r}: ")):
+            Outlet(**{name: wrong})
 
 
 def test_a_shipper_and_options_for_one_are_the_callers_mistake(shipper: KeepingShipper) -> None:

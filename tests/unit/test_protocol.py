@@ -252,6 +252,14 @@ class TestPatience:
         assert 5 == patience.left(protocol, 1_295)
         assert (Stalled, "keep-alives, but no acknowledgement for 300 seconds") == patience.verdict(protocol, 1_300)
 
+    def test_silence_is_silence_also_when_the_stall_timeout_is_the_shorter_one(self) -> None:
+        patience, protocol = Patience(30, 10), client(2)
+        patience.restart(1_000)
+
+        assert (AckTimeout, "the peer was silent for 10 seconds") == patience.verdict(protocol, 1_010)
+        patience.heard(1_009, progress=False)
+        assert (Stalled, "keep-alives, but no acknowledgement for 10 seconds") == patience.verdict(protocol, 1_010)
+
     def test_progress_starts_both_clocks_anew(self) -> None:
         patience, protocol = self.patience(), client(2)
         patience.heard(1_299, progress=True)

@@ -179,7 +179,7 @@ def test_suites_of_tls_1_3_are_refused_because_python_cannot_choose_among_them(n
     assert "Python cannot choose" in str(refusal({"cipher_suites": ["ECDHE-RSA-AES-128-GCM-SHA256", name]}))
 
 
-@pytest.mark.parametrize("name", ["ECDHE-RSA-RC4-128-SHA", "RSA-3DES-CBC3-SHA", "nonsense", "HIGH:!aNULL", "ALL", 5])
+@pytest.mark.parametrize("name", ["ECDHE-RSA-RC4-128-SHA", "RSA-3DES-CBC3-SHA", "nonsense", "HIGH:!aNULL", "a\0b", 5])
 def test_suites_that_openssl_does_not_have_are_refused_one_by_one(name: Any) -> None:
     error = refusal({"cipher_suites": ["ECDHE-RSA-AES-128-GCM-SHA256", name]})
 
