@@ -177,6 +177,7 @@ def test_without_load_balancing_the_addresses_are_looked_up_before_the_first_is_
         with Shipper(options=options(one, loadbalance=False)) as shipper:
             put(shipper, 0)
             assert shipper.flush(LONG)
+            wait_until(lambda: not any(stats.connected for stats in shipper.stats().hosts.values()))
             names.addresses = [ADDRESSES[2], ADDRESSES[1]]  # at the first of them nobody listens
             put(shipper, 1)
             assert shipper.flush(LONG)
