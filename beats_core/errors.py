@@ -51,7 +51,8 @@ class ConnectionLost(BeatsError):
 
     def __str__(self) -> str:
         """Name the reason and how much is left to send again."""
-        return f"{self.reason} ({len(self.unacked)} events to send again)" if len(self.unacked) else self.reason
+        count = len(self.unacked)
+        return f"{self.reason} ({count} event{'s' if count > 1 else ''} to send again)" if count else self.reason
 
 
 class AckTimeout(ConnectionLost):

@@ -59,7 +59,7 @@ def test_a_wrong_option_is_a_wrong_value() -> None:
                 "something",
                 "ack 3 while no window is open",
                 "connection reset by peer (2 events to send again)",
-                "the peer was silent for 30 seconds (1 events to send again)",
+                "the peer was silent for 30 seconds (1 event to send again)",
                 "keep-alives only",
                 "event is 70112 bytes, limit is 65536 (max_event_bytes)",
                 "disk full",
