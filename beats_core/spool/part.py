@@ -23,7 +23,7 @@ from beats_core.spool.segment import Segment
 LOCK = "lock"
 _UNFINISHED = ".new-"  # how the name of a part begins that has no lock yet
 _UNFINISHED_FOR = 60.0  # seconds; older ones are left of a process that died making it
-_PART = re.compile(r"(?P<host>.+)-(?P<pid>\d+)-(?P<start>\d+)-(?P<random>[0-9a-f]+)")
+_PART = re.compile(r"(?P<host>[^.].*)-(?P<pid>\d+)-(?P<start>\d{13})-(?P<random>[0-9a-f]{8})")
 _FILE = re.compile(r"(?P<number>\d{8,})\.(?:open|(?P<events>\d+)\.seg|(?P<acks>acks))")
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 # Several hosts see the same files there, and the lock of one may not hold for another.
@@ -222,7 +222,7 @@ def parts_in(directory: str) -> list[str]:
         return []
     for entry in entries:
         named = _PART.fullmatch(entry)
-        if named is not None and not entry.startswith("."):
+        if named is not None:
             found.append((int(named["start"]), os.path.join(directory, entry)))
     return [path for _, path in sorted(found)]
 

@@ -46,37 +46,9 @@ class Segment:
         unread: How many events of it the spool counts as not read.
         outstanding: How many were read and are not settled.
         entered, left: Writers that began and ended; nobody is at it when they are equal.
-        torn: Frames whose writing failed in the middle.
-        failed: The disk failed here: nothing more is to be written, and nothing is sure to reach the disk.
+        broken: Nothing more is to be written to it: a write failed.
+        failed: What was written may never reach the disk: an fdatasync failed.
     """
-
-    __slots__ = (
-        "_acks",
-        "_acks_end",
-        "acked",
-        "acks_bytes",
-        "counted",
-        "cursor",
-        "entered",
-        "events",
-        "failed",
-        "fd",
-        "finished",
-        "going",
-        "left",
-        "number",
-        "outstanding",
-        "part",
-        "path",
-        "sealed",
-        "set_aside",
-        "size",
-        "synced",
-        "torn",
-        "unnoted",
-        "unread",
-        "weighed",
-    )  # fmt: skip
 
     def __init__(self, part: Part, number: int, path: str, fd: int = -1) -> None:
         self.part = part
@@ -94,7 +66,7 @@ class Segment:
         self.outstanding = 0
         self.entered = 0
         self.left = 0
-        self.torn = 0
+        self.broken = False
         self.counted = 0  # of `events`, those the spool counts already
         self.weighed = 0  # of `size`, the same
         self.synced = 0  # of `size`, what is on the disk for sure
@@ -158,7 +130,7 @@ class Segment:
         """
         self.fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            if version_of(os.pread(self.fd, HEADER_BYTES, 0)) not in (VERSION, None):
+            if version_of(self._header()) not in (VERSION, None):
                 return False
             self.size = self.weighed = self.synced = os.fstat(self.fd).st_size
             self._load_acks()
@@ -170,6 +142,12 @@ class Segment:
         self.unread = max(0, events - self.acked)
         self.sealed = True
         return True
+
+    def _header(self) -> bytes:
+        try:
+            return os.pread(self.fd, HEADER_BYTES, 0)
+        except OSError:
+            return b""  # reading will find that the disk fails, and count what is lost
 
     def _load_acks(self) -> None:
         try:

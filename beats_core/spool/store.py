@@ -24,8 +24,8 @@ from threading import Lock
 
 from beats_core.spool.ordinals import Ordinals
 from beats_core.spool.part import Part, spool_error
-from beats_core.spool.records import HEADER_BYTES, MAX_POSITION, Record
-from beats_core.spool.segment import ACKS_BYTES, Segment
+from beats_core.spool.records import MAX_POSITION, Record
+from beats_core.spool.segment import Segment
 from beats_core.spool.volume import Volume
 
 _order = attrgetter("order")
@@ -44,7 +44,8 @@ class Store:
         part: Where this process writes; None before the first event.
         writing: The segment that is being written.
         queue: The segments that are not read to their end, in order of reading. The owner's.
-        retired: Segments of the journal that somebody may still be writing. The owner's.
+        retired: Segments that somebody may still be writing to, by the journal. The owner's.
+        failed: Sealed segments whose disk failed. The owner's.
     """
 
     def __init__(self, directory: str, volume: Volume, fsync: str) -> None:
@@ -60,6 +61,7 @@ class Store:
         self.parts: list[Part] = []
         self.queue: list[Segment] = []
         self.retired: list[Segment] = []
+        self.failed: list[Segment] = []
         self.ordinals: Ordinals[Segment] = Ordinals()
         self.left_behind = 0  # events, unsettled when their part was given up
         self.counted_unread = 0
@@ -108,7 +110,6 @@ class Store:
         Raises:
             SpoolError: It cannot be made.
         """
-        self.volume.check(self.bytes, HEADER_BYTES + ACKS_BYTES)
         for known in (self.part, None):
             fresh = known is None
             part = known or Part.create(self.directory)
@@ -130,14 +131,16 @@ class Store:
     def discard(self, segment: Segment) -> None:
         """Remove a segment that was made in vain, and its part if that was made with it."""
         segment.discard()
-        if segment.part is not self.part:
+        if segment.part is not self.part and not segment.part.segments:
             segment.part.remove()
 
     def notice(self) -> None:
         """Take into the books what `begin` and writers did. The owner."""
-        segment = self.writing
-        if segment is None:
-            return
+        if self.writing is not None:
+            self.enter(self.writing)
+
+    def enter(self, segment: Segment) -> None:
+        """Take a segment into the books if it is new, and what was written to it. The owner."""
         if not segment.weighed:
             with self.lock:
                 if segment.part not in self.parts:
@@ -172,18 +175,18 @@ class Store:
     def seal(self, segment: Segment) -> None:
         """Give the segment the name that says how many events are in it; nobody is writing to it. The owner."""
         self.count(segment)
-        read = segment.cursor.at_end(segment.size)
-        if not (read and not segment.outstanding):
+        read = segment.cursor.at_end(segment.size) or not (segment.unread or segment.broken)
+        if segment.outstanding or not read:
             path = os.path.join(segment.part.path, f"{segment.number:08}.{segment.events}.seg")
-            try:
+            with suppress(OSError):  # it is gone; or it keeps its name, and who adopts it counts by reading it through
                 os.rename(segment.path, path)
                 segment.path = path
-            except OSError:
-                pass  # it is gone, or keeps its name, and is then counted by reading it through
         segment.sealed = True
         if read:
             self.finish(segment)
         else:
+            if segment.failed:
+                self.failed.append(segment)
             self.close_idle(segment)
 
     def seal_retired(self) -> None:
@@ -191,6 +194,7 @@ class Store:
         for segment in self.retired[:]:
             if segment.entered == segment.left:
                 self.retired.remove(segment)
+                segment.size = max(segment.size, os.fstat(segment.fd).st_size)
                 self.seal(segment)
 
     def close_idle(self, segment: Segment) -> None:
@@ -206,8 +210,9 @@ class Store:
 
     def finish(self, segment: Segment) -> None:
         """Take a segment out of the queue: everything in it was read or given up. The owner."""
-        if segment in self.queue:
-            self.queue.remove(segment)
+        if segment.finished:
+            return
+        self.queue.remove(segment)
         with self.lock:
             segment.finished = True
             self.counted_unread -= segment.unread
@@ -266,7 +271,8 @@ class Store:
                 os.unlink(segment.acks_path)
             with self.lock:
                 del segment.part.segments[segment.number]
-                self.counted_bytes -= segment.weighed + segment.acks_bytes
+                if segment.part in self.parts:  # else we have given it up meanwhile
+                    self.counted_bytes -= segment.weighed + segment.acks_bytes
                 segment.close_acks()
                 if segment.fd >= 0:
                     self._closing.append(segment.fd)
@@ -307,7 +313,7 @@ class Store:
     def make_room(self) -> bool:
         """Give up the segment that is being written if all of it is settled; tell whether. Not for the journal."""
         segment = self.writing
-        if segment is None or segment.events == 0 or segment.outstanding or not segment.cursor.at_end(segment.size):
+        if segment is None or not segment.events or segment.unread or segment.outstanding:
             return False
         self.retire()
         return True
@@ -333,23 +339,28 @@ class Store:
 
     def give_up(self) -> None:
         """Give up the locks of all parts, and remove those in which everything is settled. The owner."""
+        for segment in self.queue[:]:
+            if segment.part.own and segment.sealed and not segment.unread:
+                self.finish(segment)
         with self.lock:
-            parts, self.parts = self.parts, []
-            for part in parts:
+            # A part in which somebody has been writing for a second stays ours, as long as this process lives.
+            kept = {segment.part for segment in self.retired}
+            gone = [part for part in self.parts if part not in kept]
+            for part in gone:
                 for segment in part.segments.values():
                     self.left_behind += segment.unread + segment.outstanding
                     if segment.fd >= 0:
                         self._closing.append(segment.fd)
                         segment.fd = -1
                     segment.close_acks()
-                if not part.segments:
-                    part.remove()
-                else:
-                    part.release()
+            self.parts = []
+            self.queue = []
+            self.retired = []
+            self._again = []
             self.counted_unread = self.counted_bytes = 0
             self.ordinals.forget()
-            self.queue = []
-            self._again = []
+        for part in gone:
+            part.remove()
         self.reap()
 
     def abandon(self) -> None:
@@ -366,5 +377,6 @@ class Store:
             if segment.entered == segment.left:
                 segment.close()
         for fd in self._closing:
-            os.close(fd)
+            with suppress(OSError):
+                os.close(fd)
         self._begin_anew()
