@@ -70,6 +70,7 @@ class Store:
         self.damaged = 0
         self.torn = 0
         self._closing: list[int] = []  # descriptors for the owner to close
+        self._noted: Segment | None = None
         self._again: list[Segment] = []  # that could not be removed
         self._again_at = 0.0
 
@@ -182,6 +183,8 @@ class Store:
                 os.rename(segment.path, path)
                 segment.path = path
         segment.sealed = True
+        with self.lock:
+            segment.close_acks()
         if read:
             self.finish(segment)
         else:
@@ -242,6 +245,11 @@ class Store:
 
     def note(self, segment: Segment) -> None:
         """Note in its acks file what is settled of a segment. Under the lock."""
+        # The descriptor stays open where the next ack probably is: where it is written, and where the last one was.
+        if self._noted is not segment:
+            if self._noted is not None and self._noted is not self.writing:
+                self._noted.close_acks()
+            self._noted = segment
         self.counted_bytes += segment.note()
         if segment.unnoted and segment not in self._again:
             self._again.append(segment)
@@ -270,9 +278,11 @@ class Store:
             with suppress(OSError):  # adopters remove acks of nothing
                 os.unlink(segment.acks_path)
             with self.lock:
-                del segment.part.segments[segment.number]
+                if segment.part.segments.pop(segment.number, None) is None:
+                    continue  # another thread tried again meanwhile
                 if segment.part in self.parts:  # else we have given it up meanwhile
                     self.counted_bytes -= segment.weighed + segment.acks_bytes
+                    self.volume.free += segment.weighed + segment.acks_bytes
                 segment.close_acks()
                 if segment.fd >= 0:
                     self._closing.append(segment.fd)
@@ -331,11 +341,13 @@ class Store:
             insort(self.queue, segment, key=_order)
         return events
 
-    def check_part(self) -> None:
-        """Leave a part that was removed under us, or whose lock was. The owner."""
+    def check_part(self) -> bool:
+        """Write no more to a part that was removed under us, or whose lock was; tell whether it was. The owner."""
         part = self.part
-        if part is not None and not part.is_intact():
-            self.part = None
+        if part is None or part.is_intact():
+            return False
+        self.part = None
+        return True
 
     def give_up(self) -> None:
         """Give up the locks of all parts, and remove those in which everything is settled. The owner."""

@@ -1,12 +1,11 @@
-"""The spool against lists: whatever is done, and wherever the process dies, nothing is lost, invented or out of line."""
+"""The spool against lists: wherever the process dies, nothing is lost, invented or out of line."""
 
 from __future__ import annotations
 
 import errno
-import os
 import shutil
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from hypothesis import strategies as st
@@ -81,7 +80,7 @@ class Lives(RuleBasedStateMachine):
             assert found == sorted(found)
         invented = set(found) - set(self.waiting) - self.maybe - (self.settled if self.failing else set())
         assert not invented, f"invented: {invented}"
-        self.handed = [event for event in found]
+        self.handed = list(found)
         self.waiting = []
         self.maybe = set()
         self.droppable = 0
@@ -190,10 +189,8 @@ class Lives(RuleBasedStateMachine):
 
     @rule()
     def close_and_open(self) -> None:
-        try:
+        with suppress(Death):
             self.spool.close()
-        except Death:
-            pass
         self.die()
 
     @rule()
@@ -218,7 +215,7 @@ class Lives(RuleBasedStateMachine):
         assert 0 == self.spool.lost == self.spool.damaged
         if not self.failing:
             on_disk = [path for path in self.folder.rglob("*") if path.suffix in {".open", ".seg", ".acks"}]
-            assert self.spool.bytes == sum(os.stat(path).st_size for path in on_disk)
+            assert self.spool.bytes == sum(path.stat().st_size for path in on_disk)
             assert self.spool.segments == sum(path.suffix != ".acks" for path in on_disk)
 
     def teardown(self) -> None:
