@@ -13,7 +13,6 @@ as many left it as entered it is sealed, and may be closed. On an interpreter wi
 
 from __future__ import annotations
 
-import errno
 import os
 import time
 from bisect import insort
@@ -23,7 +22,7 @@ from operator import attrgetter
 from threading import Lock
 
 from beats_core.spool.ordinals import Ordinals
-from beats_core.spool.part import Part, spool_error
+from beats_core.spool.part import Part
 from beats_core.spool.records import MAX_POSITION, Record
 from beats_core.spool.segment import Segment
 from beats_core.spool.volume import Volume
@@ -85,58 +84,12 @@ class Store:
     def bytes(self) -> int:
         """Bytes on the disk, of events and acks."""
         writing = self.writing
-        return self.counted_bytes if writing is None else self.counted_bytes + writing.size - writing.weighed
-
-    def begin(self) -> Segment:
-        """Make the next segment to write, and return the one that is being written now. Any thread, any time.
-
-        Takes no lock, so that a finaliser or signal handler that comes in the middle of it may call it again: each
-        makes a segment of its own, and what comes too late removes its own again.
-
-        Raises:
-            SpoolError: It cannot be made.
-        """
-        segment = self.create()
-        part = segment.part
-        if self.writing is None and (self.part is None or self.part is part):
-            self.part = part
-            self.writing = segment
-            return segment
-        self.discard(segment)
-        return self.writing or self.begin()
-
-    def create(self) -> Segment:
-        """Make a segment, in a new part if there is none, or if it is gone. Any thread.
-
-        Raises:
-            SpoolError: It cannot be made.
-        """
-        for known in (self.part, None):
-            fresh = known is None
-            part = known or Part.create(self.directory)
-            try:
-                segment = Segment.create(part)
-                if self._fsync == "each":
-                    part.sync()
-                return segment
-            except OSError as error:
-                if not fresh and error.errno == errno.ENOENT:  # somebody has removed the part
-                    if self.part is part:
-                        self.part = None
-                    continue
-                if fresh:
-                    part.remove()
-                raise spool_error(error, f"cannot make a segment in {part.path}") from error
-        raise AssertionError  # not reached
-
-    def discard(self, segment: Segment) -> None:
-        """Remove a segment that was made in vain, and its part if that was made with it."""
-        segment.discard()
-        if segment.part is not self.part and not segment.part.segments:
-            segment.part.remove()
+        if writing is None:
+            return self.counted_bytes
+        return self.counted_bytes + writing.size - (writing.weighed or -writing.acks_bytes)
 
     def notice(self) -> None:
-        """Take into the books what `begin` and writers did. The owner."""
+        """Take into the books what writers did. The owner."""
         if self.writing is not None:
             self.enter(self.writing)
 

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -32,3 +32,10 @@ def tmpfs(directory: Path, size: str, options: str = "") -> Iterator[Path]:
     if everything_required():
         pytest.fail(f"{reason}, and BEATS_TESTS_REQUIRE=all", pytrace=False)
     pytest.skip(reason)
+
+
+def fill_up(disk: Path) -> None:
+    """Leave no byte of a disk free."""
+    with (disk / "rest").open("wb", buffering=0) as rest, suppress(OSError):
+        while True:
+            rest.write(bytes(4096))

@@ -56,14 +56,13 @@ HERE = Path(__file__).parents[1]
 
 
 def started(directory: Path, *arguments: object) -> subprocess.Popen[str]:
-    program = subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(directory), *map(str, arguments)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": f"{HERE}:{HERE.parent}"},
     )
-    return program
 
 
 def ready(program: subprocess.Popen[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 from pathlib import Path
 from struct import pack
 from tempfile import TemporaryFile
@@ -156,7 +157,7 @@ def test_records_survive_garbage_around_them(pairs: list[tuple[int, int]], garba
     assert {at for first, end, _ in records for at in range(first, end)} == {
         at for first, end in runs for at in range(first, end)
     }
-    assert all(one[1] < other[0] for one, other in zip(runs, runs[1:], strict=False))
+    assert all(one[1] < other[0] for one, other in pairwise(runs))
 
 
 @given(
