@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
+from beats_core.spool.part import Part
 from beats_core.spool.records import HEADER_BYTES
 from beats_core.spool.segment import Segment
 from beats_core.spool.store import Store
@@ -75,6 +76,24 @@ class Reader:
         while payloads := self._take(segment, _EVERYTHING, _EVERYTHING):
             rest += payloads
         return rest
+
+    def look_through(self, part: Part) -> int:
+        """Return how many events of an adopted part are unread.
+
+        Segments in which nothing should be are read through: they are removed, or there is something all the same.
+        Who asks `unread` before he reads would never come to them.
+        """
+        store = self._store
+        for segment in [segment for segment in part.segments.values() if not segment.unread]:
+            rest = self.rest_of(segment)
+            if rest:
+                segment.cursor.give_back(rest)
+                with store.lock:
+                    segment.unread += len(rest)
+                    store.counted_unread += len(rest)
+            else:
+                self.finish(segment)
+        return sum([segment.unread for segment in part.segments.values()])
 
     def mark_gone(self, segment: Segment, events: int) -> None:
         """Settle the last `events` that were taken of a segment."""

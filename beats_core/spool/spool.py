@@ -169,7 +169,8 @@ class Spool:
             most_bytes: Of payloads in all; a single event may be larger.
 
         Returns:
-            At least one event if there is one that can be read now. Each has the next ordinal.
+            At least one event if there is one that can be read now. Each has the next ordinal. Empty although there
+            are `unread` ones when we are out of descriptors, or a frame is just being written: come again later.
         """
         self._attend()
         return self._reader.read(most_events, most_bytes)
@@ -315,7 +316,8 @@ class Spool:
                 part.remove()
                 continue
             self._known.add(part.name)
-            events += self._store.add(part)
+            self._store.add(part)
+            events += self._reader.look_through(part)
             adopted += 1
             if adopted == _ADOPT_AT_ONCE:
                 break

@@ -281,18 +281,15 @@ class Store:
         self.retire()
         return True
 
-    def add(self, part: Part) -> int:
-        """Take the segments of an adopted part into the books, and return how many events in it are not settled."""
-        events = 0
+    def add(self, part: Part) -> None:
+        """Take the segments of an adopted part into the books. The owner."""
         with self.lock:
             self.parts.append(part)
             for segment in part.segments.values():
-                events += segment.unread
+                self.counted_unread += segment.unread
                 self.counted_bytes += segment.weighed + segment.acks_bytes
-            self.counted_unread += events
         for segment in part.segments.values():
             insort(self.queue, segment, key=_order)
-        return events
 
     def check_part(self) -> bool:
         """Write no more to a part that was removed under us, or whose lock was; tell whether it was. The owner."""

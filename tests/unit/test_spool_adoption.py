@@ -326,3 +326,20 @@ def test_a_name_does_not_come_twice_and_parts_stay_in_order_when_the_clock_is_pu
         died(spool)
 
     assert events(0, 1, 2, 3) == read_all(adopted(tmp_path))
+
+
+def test_segments_in_which_nothing_should_be_are_looked_through_at_once(tmp_path: Path) -> None:
+    """Who asks whether there is anything unread before he reads would never come to them."""
+    spool = make(tmp_path, segment_bytes=1)
+    for number in range(3):
+        spool.append(events(number))
+    spool.close()
+    first, second, _ = files(tmp_path)
+    first.rename(first.with_name("00000001.0.seg"))
+    second.write_bytes(b"")
+    second.rename(second.with_name("00000002.0.seg"))
+
+    again = make(tmp_path)
+    assert 2 == again.adopt() == again.unread
+    assert 2 == again.segments
+    assert events(0, 2) == read_all(again)
