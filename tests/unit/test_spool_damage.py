@@ -325,3 +325,14 @@ def test_without_descriptors_nothing_is_lost_and_reading_goes_on_later(
 
     assert (len(ALL), 0) == (again.unread, again.lost)
     assert ALL == read_all(again)
+
+
+def test_a_file_that_becomes_shorter_after_it_was_adopted(file: Path) -> None:
+    spool = adopted(file.parent.parent)
+    os.truncate(file, 100_000)
+
+    found = read_all(spool)
+
+    assert 6 * PER_FRAME == len(found)
+    assert len(ALL) - len(found) == spool.lost
+    assert ends_clean(spool)

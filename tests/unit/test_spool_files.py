@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -259,3 +260,33 @@ def test_the_memory_of_ordinals_is_one_of_holes(tmp_path: Path) -> None:
     assert 1 + 5 + 1 <= spool.events <= 1010
     spool.settle([])
     assert 0 == spool.events
+
+
+def test_a_part_of_which_only_the_open_file_is_left_is_made_again(tmp_path: Path) -> None:
+    spool = make(tmp_path, segment_bytes=1)
+    spool.append(events(1))
+    part = the_file(tmp_path).parent
+    the_file(tmp_path).rename(tmp_path / "moved")  # so that it still has a name
+    shutil.rmtree(part)
+
+    spool.append(events(2))
+
+    assert part != the_file(tmp_path).parent
+    assert events(1, 2) == read_all(spool)
+
+
+@pytest.mark.parametrize("code", [errno.EOPNOTSUPP, errno.EINVAL])
+def test_where_no_room_can_be_reserved_zeros_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def failing(*_: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "posix_fallocate", failing)
+    spool = make(tmp_path)
+    spool.append(events(1, 2))
+    assert [bytes(4096)] == [path.read_bytes() for path in files(tmp_path, [".acks"])]
+    spool.read(1, MUCH)
+    settle_all(spool)
+    died(spool)
+    assert events(2) == read_all(adopted(tmp_path))

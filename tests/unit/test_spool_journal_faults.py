@@ -172,3 +172,21 @@ def test_each_event_is_synced_before_it_counts_as_kept(tmp_path: Path, monkeypat
     spool.write(b"4")
     assert [b"1", b"2", b"3", b"4"] == sorted(read_all(spool))
     assert (0, 0) == (spool.lost, spool.damaged)
+
+
+def test_where_no_further_segment_can_be_made_the_old_one_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = journal(tmp_path, segment_bytes=1)
+    spool.write(b"1")
+
+    def failing(*_: object) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", failing)
+        spool.tend()
+        spool.write(b"2")
+        spool.tend()
+    assert 1 == spool.segments
+    assert [b"1", b"2"] == read_all(spool)
