@@ -62,7 +62,7 @@ class Crew:
         options: The shipper's.
         backlog: What they deliver.
         lock: Guards it, and the list of the senders.
-        on_settled: As a sender takes it.
+        settling: As a sender takes it.
     """
 
     def __init__(
@@ -70,12 +70,12 @@ class Crew:
         options: Options,
         backlog: Backlog,
         lock: AbstractContextManager[object],
-        on_settled: Callable[[], None],
+        settling: Callable[[], AbstractContextManager[object]],
     ) -> None:
         self._options = options
         self._backlog = backlog
         self._lock = lock
-        self._on_settled = on_settled
+        self._settling = settling
         self._members: tuple[_Member, ...] = ()  # replaced, never changed: any thread may walk over it
         self._past: dict[str, HostStats] = {}  # what senders did that are gone
         self._past_ack: float | None = None
@@ -172,7 +172,7 @@ class Crew:
             self._options,
             self._backlog,
             self._lock,
-            on_settled=self._on_settled,
+            settling=self._settling,
             wake_others=self.wake,
             resolve=Names(hosts) if host is None and self._resolves else None,
         )

@@ -39,6 +39,12 @@ _VERSIONS = b"12"
 _JSON_GROWTH = 6  # times the bytes of a text: each of its control characters becomes \u00XX
 
 
+class Important(bytes):
+    """A payload that is given up last, when there is no room for all."""
+
+    __slots__ = ()
+
+
 class Batch:
     """A run of payloads, oldest first. Immutable; safe to share between threads.
 

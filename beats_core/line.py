@@ -133,7 +133,8 @@ class Line:
             batch = self.leased[0]
             untouched = backlog.left(batch) == len(batch)
             # Only the oldest window was being worked on, so only that one can be what the peer refused.
-            backlog.put_back(batch, refused=refused and untouched, proven=self.worked)
+            receiver = str(self.target.host)
+            backlog.put_back(batch, refused=refused and untouched, proven=self.worked, receiver=receiver)
             del self.leased[0]  # not before: what fails on the way is tried again
             refused = False
 

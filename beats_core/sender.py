@@ -38,7 +38,7 @@ class Sender:
         options: The shipper's.
         backlog: Shared with others; guarded by `lock`.
         lock: Held only for moments.
-        on_settled: Called in the sender's thread with the lock held, after events were settled.
+        settling: Holds the lock while events are settled or given back, and sees to what follows from it.
         wake_others: Called in the sender's thread without the lock, when there is something for the others to see.
         resolve: Says anew what the hosts are, before the first of them is tried; may block. None: they stay the same.
     """
@@ -50,7 +50,7 @@ class Sender:
         backlog: Backlog,
         lock: AbstractContextManager[object],
         *,
-        on_settled: Callable[[], None],
+        settling: Callable[[], AbstractContextManager[object]],
         wake_others: Callable[[], None],
         resolve: Callable[[], Sequence[Host]] | None = None,
     ) -> None:
@@ -59,7 +59,7 @@ class Sender:
         self._options = options
         self._backlog = backlog
         self._lock = lock
-        self._on_settled = on_settled
+        self._settling = settling
         self._wake_others = wake_others
         self._resolve = resolve
         self._targets = Targets(hosts, options)
@@ -73,7 +73,7 @@ class Sender:
         self._dialing: Dialing | None = None
         self._in_trouble = False
         self._deadline: float | None = None  # monotonic; set by `stop`
-        self._hurried = False
+        self._hurried = self._tried_all = False  # since then
         self._asleep = self._running = self._retired = self._released = False
         self._bell = Bell()
 
@@ -179,8 +179,10 @@ class Sender:
             return self._deadline is not None and now >= self._deadline
         if self._retired or self._deadline is None:
             return self._retired
+        if now >= self._deadline or (self._tried_all and self._backlog.on_disk):
+            return True
         with self._lock:
-            return now >= self._deadline or not (self._backlog.pending or self._backlog.in_flight)
+            return not (self._backlog.pending or self._backlog.in_flight or self._backlog.expecting)
 
     def _open(self, now: float) -> float | None:
         """Connect when there is something to send; return the seconds until there is something to do."""
@@ -312,9 +314,8 @@ class Sender:
             self._lose(line, lost)
 
     def _settle(self, line: Line, acked: list[tuple[Batch, int]]) -> None:
-        with self._lock:
+        with self._settling():
             line.settle(self._backlog, acked)
-            self._on_settled()
         if self._deadline is not None:
             self._wake_others()  # they wait for what is in flight here, to end
         line.busy_until = monotonic()
@@ -372,11 +373,11 @@ class Sender:
         if self._failures >= len(self._hosts):
             self._failures = 0
             self._rest_until = now + self._backoff.wait_time()
+            self._tried_all = self._hurried
 
     def _give_back(self, line: Line, *, refused: bool = False) -> None:
-        with self._lock:
+        with self._settling():  # one of them may be dead
             line.give_back(self._backlog, refused=refused)
-            self._on_settled()  # one of them may be dead
         self._wake_others()
 
     def _hang_up(self) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from time import monotonic
@@ -24,16 +25,20 @@ from typing import Self, Unpack
 from beats_core.backlog import Backlog, DeadLetter
 from beats_core.crew import Crew
 from beats_core.envelope import Envelope, Event
-from beats_core.errors import EventTooLarge
+from beats_core.admission import Accept, Journal, waiting
+from beats_core.errors import EventTooLarge, OptionError, SpoolError
 from beats_core.inbox import Inbox, Refusals
 from beats_core.intake import Flush, Intake, Word
 from beats_core.lifecycle import finish_with_multiprocessing, join, lock_timeout, look_after, signals_blocked
 from beats_core.options import Options, OptionValues
+from beats_core.spool import Spool
+from beats_core.spooler import Spooler
 from beats_core.stats import Stats
 
 _logger = logging.getLogger("beats_core.shipper")
 
 _RETRY_START = 1.0  # seconds after no thread could be started
+_GRACE = 0.5  # seconds for the disk, beyond the time that is for the receivers
 _JUST_NOW = 1.0  # seconds since somebody waited in vain for acks, in which nobody waits again
 
 
@@ -61,6 +66,7 @@ class Shipper:
     ) -> None:
         self.options = options or Options.load(hosts=hosts, **values)
         self._envelope = Envelope(self.options)
+        self._check_spool()
         self._closed = False
         self._users = 0
         self._begin()
@@ -68,23 +74,41 @@ class Shipper:
 
     def _begin(self) -> None:
         """Start from nothing: at construction, and in a child after fork."""
-        self._inbox: Inbox[Flush | Word] = Inbox(self.options.queue_mem_bytes)
+        options = self.options
         self._refusals = Refusals()
-        self._backlog = Backlog(self.options.bulk_max_size, self.options.bulk_max_bytes, self.options.flush_interval)
+        self._backlog = Backlog(options.bulk_max_size, options.bulk_max_bytes, options.flush_interval)
         self._lock = threading.RLock()
         self._starting = threading.Lock()
         self._closing = threading.RLock()
+        self._inbox: Inbox[Flush | Word] = Inbox(
+            options.queue_mem_bytes // (1 if options.durability == "memory" else 2),  # the spooler has the other half
+            keep_level=options.keep_level,
+            gives_up=options.on_full == "drop_oldest",
+        )
         if self._closed:  # by the parent of this process
             self._inbox.close()
+        self._late: Spool | None = None
+        self._late_events = 0
+        self._spool = None if options.durability == "memory" else self._new_spool()
+        self._spooler: Spooler | None = None
+        self._accept: Accept = self._inbox.put
+        if self._spool is not None:
+            self._spooler = Spooler(self._spool, options, self._backlog, self._lock, self._inbox.settled)
+            if options.durability == "journal":
+                self._accept = Journal(self._spool, self._inbox, Word.JOURNALED, options.keep_level).put
+        if options.on_full == "block":
+            self._accept = waiting(self._accept, self._inbox, options)
         self._intake = Intake(
             self._inbox,
             self._backlog,
             self._lock,
             refusals=self._refusals,
-            gather_time=self.options.flush_interval,
+            gather_time=options.flush_interval,
             wake_senders=self._wake_senders,
+            most_waiting_bytes=options.queue_mem_bytes * 7 // 8 if options.on_full == "drop_oldest" else None,
+            spooler=self._spooler,
         )
-        self._crew = Crew(self.options, self._backlog, self._lock, on_settled=self._intake.settle)
+        self._crew = Crew(options, self._backlog, self._lock, settling=self._intake.settling)
         self._intake_thread: threading.Thread | None = None
         self._started = False
         self._start_again_at = 0.0
@@ -154,27 +178,32 @@ class Shipper:
                 if self.options.on_too_large != "dead_letter":
                     return self._refuse("too_large")
                 payload = DeadLetter(large.head, str(large))
-            accepted = self._inbox.put(payload, level)
+            accepted = self._accept(payload, level)
         except (TypeError, ValueError):
             return self._refuse("invalid")
+        except SpoolError:
+            return self._refuse("disk")
         except Exception:  # noqa: BLE001 - whatever a mapping's own methods raise
             return self._refuse("failed")
         if not accepted:
-            return self._refuse("closed" if self._closed else "full")
+            if not self._closed:
+                return self._refuse("full")
+            return self._put_late(payload) or self._refuse("closed")
         if not self._started:
             self._start()
         return True
 
-    def flush(self, timeout: float | None = None) -> bool:
+    def flush(self, timeout: float | None = None, *, durable: bool = False) -> bool:
         """Wait until everything accepted so far is acknowledged. Any thread but one inside `put`.
 
         Args:
             timeout: Seconds to wait; None takes `shutdown_timeout`.
+            durable: Wait only until it is acknowledged or on disk, so that a loss of power does not lose it.
 
         Returns:
-            True if it is; False if time ran out, or an event was lost meanwhile.
+            True if it is; False if time ran out, or an event was lost meanwhile, or there is no spool to be durable.
         """
-        delivered = self._flush(self._deadline(timeout))
+        delivered = self._flush(self._deadline(timeout), durable=durable)
         if not delivered and timeout is None:
             self._waited_in_vain_at = monotonic()
         return delivered
@@ -202,31 +231,36 @@ class Shipper:
 
     def stats(self) -> Stats:
         """Return a snapshot. Any thread."""
+        spool, intake = self._spool, self._intake
         with self._lock:
             backlog = self._backlog
-            accepted = self._inbox.accepted
-            dropped = {reason: number for reason, number in self._refusals.counts.items() if number}
+            dropped = Counter(self._refusals.counts) + backlog.dropped
+            dropped["oldest"] += intake.given_up
+            dropped["damaged"] += spool.lost if spool else 0
             return Stats(
-                accepted=accepted,
+                accepted=self._inbox.accepted + self._late_events,
+                adopted=spool.adopted if spool else 0,
                 acked=backlog.acked,
                 resent=backlog.resent,
-                dropped=dropped | dict(backlog.dropped),
+                dropped={reason: number for reason, number in dropped.items() if number},
                 dead=backlog.dead,
-                inbox=accepted - backlog.appended,
-                pending=backlog.pending,
+                inbox=intake.not_taken,
+                pending=backlog.pending + intake.unread + self._late_events,
                 in_flight=backlog.in_flight,
                 waiting_bytes=self._inbox.waiting_bytes,
                 acked_bytes=backlog.acked_bytes,
+                spooled=(spool.events if spool else 0) + self._late_events,
+                spool_bytes=spool.bytes if spool else 0,
                 last_ack=self._crew.last_ack,
                 hosts=self._crew.stats(),
             )
 
-    def _flush(self, deadline: float) -> bool:
+    def _flush(self, deadline: float, *, durable: bool = False) -> bool:
         if not self._started:
             self._deliver_here(deadline)
         if self._started:
-            return self._intake.flush().wait(deadline - monotonic())
-        return self._inbox.accepted == self._backlog.acked
+            return self._intake.flush(durable=durable).wait(deadline - monotonic())
+        return not self._intake.unsettled and not self._intake.gone
 
     def _close(self, deadline: float) -> None:
         self._closed = True
@@ -282,10 +316,13 @@ class Shipper:
         if not self._starting.acquire(timeout=lock_timeout(deadline)):
             return
         try:
-            if self._started or self._inbox.accepted == self._backlog.settled:
-                return
-            self._intake.move(self._inbox.drain())
-            self._crew.deliver(deadline)
+            while not self._started and self._intake.unsettled:
+                acked = self._backlog.acked
+                self._intake.move()
+                self._backlog.expecting = False  # nobody brings it while the sender runs
+                self._crew.deliver(deadline)
+                if acked == self._backlog.acked or monotonic() >= deadline:
+                    return
         except OSError as error:  # no descriptor
             _say("events cannot be delivered: %s", error)
         finally:
@@ -294,10 +331,49 @@ class Shipper:
     def _end_threads(self, deadline: float) -> None:
         """Have the intake thread finish, then the senders, by `deadline`; one that is stuck is left to the daemons."""
         thread, self._intake_thread = self._intake_thread, None
+        if thread is not None and self._spooler is not None:
+            # All of it is on disk, or in the ledger, before the senders end; they are fed from there until then.
+            self._intake.flush(durable=True).wait(deadline + _GRACE - monotonic())
+            self._crew.stop(deadline)
         if thread is not None:
             self._inbox.mark(Word.STOP)
             join([thread], deadline)
-        self._crew.stop(deadline)
+        if self._spooler is None:
+            self._crew.stop(deadline)
+
+    def _check_spool(self) -> None:
+        """See that what is asked for can be had."""
+        options = self.options
+        if options.durability == "memory" or not options.enabled:
+            return
+        if options.spool is None:
+            raise OptionError("durability", options.durability, 'needs a directory: spool="/var/lib/app/beats"')
+        try:
+            self._new_spool()
+        except SpoolError as error:
+            raise OptionError("spool", options.spool, str(error)) from error
+
+    def _new_spool(self, *, journal: bool = False) -> Spool:
+        options = self.options
+        return Spool(
+            options.spool or "",
+            max_bytes=options.spool_max_bytes,
+            min_free_bytes=options.spool_min_free_bytes,
+            fsync=options.fsync,
+            journal=journal or options.durability == "journal",
+        )
+
+    def _put_late(self, payload: bytes) -> bool:
+        """Leave what comes after `close()` on disk, for the next process; False without a spool, or if it fails."""
+        if self._spool is None:
+            return False
+        try:
+            self._late = self._late or self._new_spool(journal=True)
+            self._late.write(payload)
+        except SpoolError:
+            return False
+        self._late_events += 1
+        return True
 
     def begin_anew(self) -> None:
         """Forget everything, in a child after fork: the parent delivers what it accepted, on its own connections.
@@ -305,6 +381,9 @@ class Shipper:
         Called by itself wherever Python runs its fork hooks.
         """
         self._crew.abandon()
+        for spool in (self._spool, self._late):
+            if spool is not None:
+                spool.abandon()
         self._begin()
 
 

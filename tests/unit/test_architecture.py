@@ -43,9 +43,9 @@ FLOORS = (
         "slow_start",
         "tunnel",
     ),
-    ("protocol", "backlog", "spool", "inbox", "dial", "async_dial"),
+    ("protocol", "backlog", "spool", "letters", "inbox", "dial", "async_dial"),
     ("driver", "client", "async_client", "receiver"),
-    ("line", "sender", "crew", "intake", "shipper"),
+    ("line", "sender", "crew", "admission", "spooler", "intake", "shipper"),
     ("cli", "ui", "monitor", "testing", "__init__", "__main__"),
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
