@@ -40,7 +40,7 @@ _JSON_GROWTH = 6  # times the bytes of a text: each of its control characters be
 
 
 class Important(bytes):
-    """A payload that is given up last, when there is no room for all."""
+    """The payload of an event that is dropped last, where something has to be."""
 
     __slots__ = ()
 
