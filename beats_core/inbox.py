@@ -56,7 +56,7 @@ class Inbox(Generic[Marker]):
         self._accepted = 0  # bytes
         self._given_up = 0
         self._settled = 0
-        self._kick_at = KICK_BYTES
+        self._kick_bytes = self._kick_at = min(KICK_BYTES, max_bytes // 4)
         self._gathering = False
 
     @property
@@ -156,7 +156,7 @@ class Inbox(Generic[Marker]):
                 drained.append(self._events.get_nowait())  # noqa: PERF401 - keeps what it has when the queue is empty
         except Empty:  # another reader: a thread that puts and needs room, or one that closes
             pass
-        self._kick_at = self._accepted + KICK_BYTES
+        self._kick_at = self._accepted + self._kick_bytes
         return drained
 
     def _give_up(self, *, important: bool) -> bool:

@@ -105,6 +105,8 @@ class Intake:
     @property
     def not_taken(self) -> int:
         """How many events are accepted, and neither in the backlog nor on disk."""
+        if self._spooler is not None and self._spooler.journal:
+            return 0
         taken = self._backlog.appended if self._spooler is None else self._spooler.taken
         return max(0, self._inbox.accepted - self._inbox.given_up - taken)
 
@@ -276,7 +278,8 @@ class Intake:
         for request in durable:
             request.answer(acked=kept)
         with self._lock:
-            self._listen([word for word in words if word not in durable], self._backlog.appended + spooler.unread)
+            until = self._backlog.appended + spooler.unread + spooler.spool.writers
+            self._listen([word for word in words if word not in durable], until)
             due = self._backlog.wait_time(now) == 0
             expecting, self._backlog.expecting = self._backlog.expecting, spooler.unread > 0
         if due or idle or expecting != self._backlog.expecting:

@@ -1,4 +1,4 @@
-"""Dead letters on disk: one JSON object per line, so that every tool can read them.
+r"""Dead letters on disk: one JSON object per line, so that every tool can read them.
 
     {"time":"2026-01-17T08:00:00.123Z","reason":"…","receiver":"ls1:5044","attempts":6,"event":"{\"message\":…}"}
 

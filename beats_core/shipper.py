@@ -22,17 +22,17 @@ from time import monotonic
 from types import TracebackType
 from typing import Self, Unpack
 
+from beats_core.admission import Admission, open_spool
 from beats_core.backlog import Backlog, DeadLetter
 from beats_core.crew import Crew
 from beats_core.envelope import Envelope, Event
-from beats_core.admission import Accept, Journal, waiting
 from beats_core.errors import EventTooLarge, OptionError, SpoolError
 from beats_core.inbox import Inbox, Refusals
 from beats_core.intake import Flush, Intake, Word
 from beats_core.lifecycle import finish_with_multiprocessing, join, lock_timeout, look_after, signals_blocked
 from beats_core.options import Options, OptionValues
 from beats_core.spool import Spool
-from beats_core.spooler import Spooler
+from beats_core.spooler import LINGER, Spooler
 from beats_core.stats import Stats
 
 _logger = logging.getLogger("beats_core.shipper")
@@ -66,13 +66,12 @@ class Shipper:
     ) -> None:
         self.options = options or Options.load(hosts=hosts, **values)
         self._envelope = Envelope(self.options)
-        self._check_spool()
         self._closed = False
         self._users = 0
-        self._begin()
+        self._begin(open_spool(self.options))
         look_after(self)
 
-    def _begin(self) -> None:
+    def _begin(self, spool: Spool | None) -> None:
         """Start from nothing: at construction, and in a child after fork."""
         options = self.options
         self._refusals = Refusals()
@@ -81,32 +80,25 @@ class Shipper:
         self._starting = threading.Lock()
         self._closing = threading.RLock()
         self._inbox: Inbox[Flush | Word] = Inbox(
-            options.queue_mem_bytes // (1 if options.durability == "memory" else 2),  # the spooler has the other half
+            options.queue_mem_bytes // (2 if spool else 1),  # the spooler has the other half
             keep_level=options.keep_level,
             gives_up=options.on_full == "drop_oldest",
         )
         if self._closed:  # by the parent of this process
             self._inbox.close()
-        self._late: Spool | None = None
-        self._late_events = 0
-        self._spool = None if options.durability == "memory" else self._new_spool()
-        self._spooler: Spooler | None = None
-        self._accept: Accept = self._inbox.put
-        if self._spool is not None:
-            self._spooler = Spooler(self._spool, options, self._backlog, self._lock, self._inbox.settled)
-            if options.durability == "journal":
-                self._accept = Journal(self._spool, self._inbox, Word.JOURNALED, options.keep_level).put
-        if options.on_full == "block":
-            self._accept = waiting(self._accept, self._inbox, options)
+        self._spool = spool
+        self._admission = Admission(options, self._inbox, spool, Word.JOURNALED)
+        release = self._inbox.settled
+        spooler = Spooler(spool, options, self._backlog, self._lock, release) if spool else None
         self._intake = Intake(
             self._inbox,
             self._backlog,
             self._lock,
             refusals=self._refusals,
-            gather_time=options.flush_interval,
+            gather_time=min(options.flush_interval, LINGER) if spool else options.flush_interval,
             wake_senders=self._wake_senders,
             most_waiting_bytes=options.queue_mem_bytes * 7 // 8 if options.on_full == "drop_oldest" else None,
-            spooler=self._spooler,
+            spooler=spooler,
         )
         self._crew = Crew(options, self._backlog, self._lock, settling=self._intake.settling)
         self._intake_thread: threading.Thread | None = None
@@ -174,11 +166,12 @@ class Shipper:
         try:
             try:
                 payload = self._envelope.seal(event)
+                accepted = self._admission.put(payload, level)
             except EventTooLarge as large:
                 if self.options.on_too_large != "dead_letter":
                     return self._refuse("too_large")
                 payload = DeadLetter(large.head, str(large))
-            accepted = self._accept(payload, level)
+                accepted = self._inbox.put(payload, level)
         except (TypeError, ValueError):
             return self._refuse("invalid")
         except SpoolError:
@@ -188,7 +181,7 @@ class Shipper:
         if not accepted:
             if not self._closed:
                 return self._refuse("full")
-            return self._put_late(payload) or self._refuse("closed")
+            return self._admission.put_late(payload) or self._refuse("closed")
         if not self._started:
             self._start()
         return True
@@ -203,6 +196,8 @@ class Shipper:
         Returns:
             True if it is; False if time ran out, or an event was lost meanwhile, or there is no spool to be durable.
         """
+        if durable and self._spool is None:
+            return False
         delivered = self._flush(self._deadline(timeout), durable=durable)
         if not delivered and timeout is None:
             self._waited_in_vain_at = monotonic()
@@ -238,18 +233,18 @@ class Shipper:
             dropped["oldest"] += intake.given_up
             dropped["damaged"] += spool.lost if spool else 0
             return Stats(
-                accepted=self._inbox.accepted + self._late_events,
+                accepted=self._inbox.accepted + self._admission.late,
                 adopted=spool.adopted if spool else 0,
                 acked=backlog.acked,
                 resent=backlog.resent,
                 dropped={reason: number for reason, number in dropped.items() if number},
                 dead=backlog.dead,
                 inbox=intake.not_taken,
-                pending=backlog.pending + intake.unread + self._late_events,
+                pending=backlog.pending + intake.unread + self._admission.late,
                 in_flight=backlog.in_flight,
                 waiting_bytes=self._inbox.waiting_bytes,
                 acked_bytes=backlog.acked_bytes,
-                spooled=(spool.events if spool else 0) + self._late_events,
+                spooled=(spool.events if spool else 0) + self._admission.late,
                 spool_bytes=spool.bytes if spool else 0,
                 last_ack=self._crew.last_ack,
                 hosts=self._crew.stats(),
@@ -331,49 +326,15 @@ class Shipper:
     def _end_threads(self, deadline: float) -> None:
         """Have the intake thread finish, then the senders, by `deadline`; one that is stuck is left to the daemons."""
         thread, self._intake_thread = self._intake_thread, None
-        if thread is not None and self._spooler is not None:
+        if thread is not None and self._spool is not None:
             # All of it is on disk, or in the ledger, before the senders end; they are fed from there until then.
             self._intake.flush(durable=True).wait(deadline + _GRACE - monotonic())
             self._crew.stop(deadline)
         if thread is not None:
             self._inbox.mark(Word.STOP)
             join([thread], deadline)
-        if self._spooler is None:
-            self._crew.stop(deadline)
-
-    def _check_spool(self) -> None:
-        """See that what is asked for can be had."""
-        options = self.options
-        if options.durability == "memory" or not options.enabled:
-            return
-        if options.spool is None:
-            raise OptionError("durability", options.durability, 'needs a directory: spool="/var/lib/app/beats"')
-        try:
-            self._new_spool()
-        except SpoolError as error:
-            raise OptionError("spool", options.spool, str(error)) from error
-
-    def _new_spool(self, *, journal: bool = False) -> Spool:
-        options = self.options
-        return Spool(
-            options.spool or "",
-            max_bytes=options.spool_max_bytes,
-            min_free_bytes=options.spool_min_free_bytes,
-            fsync=options.fsync,
-            journal=journal or options.durability == "journal",
-        )
-
-    def _put_late(self, payload: bytes) -> bool:
-        """Leave what comes after `close()` on disk, for the next process; False without a spool, or if it fails."""
         if self._spool is None:
-            return False
-        try:
-            self._late = self._late or self._new_spool(journal=True)
-            self._late.write(payload)
-        except SpoolError:
-            return False
-        self._late_events += 1
-        return True
+            self._crew.stop(deadline)
 
     def begin_anew(self) -> None:
         """Forget everything, in a child after fork: the parent delivers what it accepted, on its own connections.
@@ -381,10 +342,13 @@ class Shipper:
         Called by itself wherever Python runs its fork hooks.
         """
         self._crew.abandon()
-        for spool in (self._spool, self._late):
-            if spool is not None:
-                spool.abandon()
-        self._begin()
+        self._admission.abandon()
+        try:
+            spool = open_spool(self.options)
+        except OptionError as error:  # since the parent began
+            spool = None
+            _say("events are held in memory: %s", error)
+        self._begin(spool)
 
 
 _shared: dict[Options, Shipper] = {}

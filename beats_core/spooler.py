@@ -53,6 +53,7 @@ class Spooler:
     Attributes:
         taken: Events that were taken over, ever.
         given_up: Events on disk that were given up for newer ones.
+        journal: Events are on disk before they come here.
         busy: Held by whoever does something here.
     """
 
@@ -65,6 +66,7 @@ class Spooler:
         release: Callable[[int, int], None],
     ) -> None:
         self.busy = threading.Lock()
+        self.journal = options.durability == "journal"
         self.taken = 0
         self.given_up = 0
         self.spool = spool
@@ -77,6 +79,7 @@ class Spooler:
         self._read_ahead = options.queue_mem_bytes // 2
         self._waiting: list[bytes] = []  # accepted, and not on disk yet
         self._handed: list[bytes] = []  # by the spool, and not in the ledger yet
+        self._left = 0  # at the end
         self._trouble: SpoolError | None = None
         self._retry_at = 0.0
         self._adopt_at = 0.0
@@ -91,7 +94,7 @@ class Spooler:
     @property
     def unread(self) -> int:
         """How many events are on disk, or on their way to it, and not in the ledger."""
-        return self.spool.unread + len(self._handed) + len(self._waiting)
+        return self.spool.unread + len(self._handed) + len(self._waiting) + self._left
 
     @property
     def hungry(self) -> bool:
@@ -130,15 +133,17 @@ class Spooler:
 
     def tend(self, now: float) -> float | None:
         """Do what is due by itself; return the seconds until the next such thing."""
+        if now >= self._adopt_at:
+            self._adopt_at = now + give_or_take(_ADOPT)
+            self.adopt()
         if self._waiting and now >= self._retry_at:
             self._store(now)
         if self._sync_at is not None and now >= self._sync_at:
             self._sync_at = None
             self.spool.sync()
-        if now >= self._adopt_at:
-            self._adopt_at = now + give_or_take(_ADOPT)
-            self.adopt()
         self.spool.tend()
+        if self.journal and self._options.on_full == "drop_oldest":
+            self._keep_room()
         self._tell()
         due = sooner(sooner(self._adopt_at, self._sync_at), self._retry_at if self._waiting else None)
         return None if due is None else max(0.0, due - now)
@@ -177,11 +182,14 @@ class Spooler:
         self.admit(late)
         self._store(monotonic())
         self._hand_over()
+        self.spool.pass_by(len(self._waiting))
         with self._lock:
-            self.spool.pass_by(len(self._waiting))
             self._backlog.append(self._waiting, 0.0)
-            self._waiting = []
-            lost = self._backlog.drop_all(reason, spared=self.spool.kept(self._backlog.unsettled()))
+        self._waiting = []
+        self.settle()
+        with self._lock:
+            lost = self._backlog.drop_all(reason, spared=self.spool.events - self.spool.unread)
+        self._left = self.spool.unread
         self.spool.close()
         return lost
 
@@ -235,6 +243,12 @@ class Spooler:
                 return chunk[:place]
         return chunk
 
+    def _keep_room(self) -> None:
+        """Give up the oldest before those that write the journal find no room: they cannot do it."""
+        wanted = min(_CHUNK_BYTES, self._options.spool_max_bytes // 8)
+        while self.spool.room < wanted and self._drop_oldest():
+            pass
+
     def _drop_oldest(self) -> bool:
         dropped, kept = self.spool.drop_oldest()
         self.given_up += dropped
@@ -262,7 +276,6 @@ class Spooler:
         if found != self._told:
             self._told = found
             _logger.warning(
-                "%s: %d damaged frames were set aside, at least %d events are lost with them; %d parts of another format"
-                " were left alone",
+                "%s: %d damaged places were set aside and %d events lost; %d segments of another format are left alone",
                 *(self._options.spool, self.spool.damaged, self.spool.lost, self.spool.foreign),
             )

@@ -100,6 +100,12 @@ class Spool:
         return self._store.bytes
 
     @property
+    def room(self) -> int:
+        """Bytes that may still be written, as far as is known; negative when it is overdrawn. Any thread."""
+        volume = self._volume
+        return min(volume.max_bytes - self._store.bytes, volume.free - volume.min_free_bytes)
+
+    @property
     def segments(self) -> int:
         """Segments on the disk, of all parts that are ours. Any thread."""
         return sum([len(part.segments) for part in self._store.parts[:]])
@@ -108,6 +114,12 @@ class Spool:
     def parts(self) -> int:
         """Parts whose lock we hold. Any thread."""
         return len(self._store.parts)
+
+    @property
+    def writers(self) -> int:
+        """Calls of `write` under way: what they write may be on the disk, and is not counted. Any thread."""
+        segments = [*self._store.retired, *([self._store.writing] if self._store.writing is not None else [])]
+        return sum([segment.entered - segment.left for segment in segments])
 
     @property
     def damaged(self) -> int:

@@ -78,13 +78,17 @@ class Store:
     def unread(self) -> int:
         """Events on the disk that were not read."""
         writing = self.writing
-        return self.counted_unread if writing is None else self.counted_unread + writing.events - writing.counted
+        unread = self.counted_unread if writing is None else self.counted_unread + writing.events - writing.counted
+        return max(0, unread)  # some were read before who wrote them counted them
 
     @property
     def bytes(self) -> int:
         """Bytes on the disk, of events and acks."""
         writing = self.writing
-        return self.counted_bytes if writing is None else self.counted_bytes + writing.size - writing.weighed
+        if writing is None:
+            return self.counted_bytes
+        acks = 0 if writing.weighed else writing.acks_bytes  # it is not in the books yet
+        return self.counted_bytes + writing.size - writing.weighed + acks
 
     def begin(self) -> Segment:
         """Make the next segment to write, and return the one that is being written now. Any thread, any time.

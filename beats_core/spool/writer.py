@@ -169,6 +169,8 @@ class Writer:
             store.begin()
         try:
             used = store.counted_bytes + segment.size - segment.weighed
+            if not segment.weighed:
+                used += segment.acks_bytes
             if used + size > volume.max_bytes or volume.free - size < volume.min_free_bytes:
                 volume.check(used, size)
             try:

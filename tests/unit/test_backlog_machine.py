@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import Enum
@@ -224,7 +225,7 @@ class Ledger(RuleBasedStateMachine):
     def the_unsettled_runs_hold_every_event_that_is_not(self) -> None:
         runs = self.backlog.unsettled()
         assert runs == sorted(runs)
-        assert all(end <= first for (_, end), (first, _) in zip(runs, runs[1:], strict=False))
+        assert all(end <= first for (_, end), (first, _) in itertools.pairwise(runs))
         if not self.backlog.dropped:
             unsettled = self.ordinals(State.PENDING, State.IN_FLIGHT)
             assert unsettled == [ordinal for first, end in runs for ordinal in range(first, end)]
