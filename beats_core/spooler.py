@@ -125,8 +125,8 @@ class Spooler:
     def refill(self) -> None:
         """Hand to the ledger what there is on disk, as far as memory allows."""
         self._hand_over()
-        while self._has_room():
-            self._handed = self.spool.read(min(_CHUNK, self._options.bulk_max_size), _CHUNK_BYTES)
+        while (room := self._read_ahead - self._held()) > 0:
+            self._handed = self.spool.read(min(_CHUNK, self._options.bulk_max_size), min(_CHUNK_BYTES, room))
             if not self._handed:
                 return
             self._hand_over()
@@ -246,11 +246,11 @@ class Spooler:
     def _keep_room(self) -> None:
         """Give up the oldest before those that write the journal find no room: they cannot do it."""
         wanted = min(_CHUNK_BYTES, self._options.spool_max_bytes // 8)
-        while self.spool.room < wanted and self._drop_oldest():
+        while self.spool.room < wanted and self._drop_oldest(spare_newest=True):
             pass
 
-    def _drop_oldest(self) -> bool:
-        dropped, kept = self.spool.drop_oldest()
+    def _drop_oldest(self, *, spare_newest: bool = False) -> bool:
+        dropped, kept = self.spool.drop_oldest(spare_newest=spare_newest)
         self.given_up += dropped
         return dropped > 0 or kept > 0
 

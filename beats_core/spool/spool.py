@@ -260,10 +260,13 @@ class Spool:
             self._reader.mark_gone(segment, len(payloads))
         self._reader.finish(segment)
 
-    def drop_oldest(self) -> tuple[int, int]:
+    def drop_oldest(self, *, spare_newest: bool = False) -> tuple[int, int]:
         """Make room by giving up the oldest segment of which nothing is read and unsettled.
 
         Important events of it are kept, at the end of the line, unless they are nearly all of it.
+
+        Args:
+            spare_newest: Not the segment that is being written.
 
         Returns:
             How many events were dropped, and how many important ones were kept. (0, 0) if no room can be made.
@@ -271,7 +274,7 @@ class Spool:
         self._attend()
         store = self._store
         for segment in store.queue[:]:
-            if segment is store.writing and segment.unread and not segment.outstanding:
+            if segment is store.writing and segment.unread and not (segment.outstanding or spare_newest):
                 self._writer.leave()
             if segment.outstanding or not segment.sealed or segment.finished:
                 continue
