@@ -12,7 +12,6 @@ shipper's.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from beats_core.backlog import Backlog
 from beats_core.backoff import Backoff, give_or_take
 from beats_core.hosts import Host, resolve
 from beats_core.lifecycle import join, signals_blocked
+from beats_core.native import SimpleQueue, Thread, new_thread, wait_for_item
 from beats_core.options import Options
 from beats_core.sender import Sender
 from beats_core.stats import HostStats, add_hosts
@@ -51,7 +51,7 @@ class Names:
 class _Member:
     host: Host | None  # None: all of them
     sender: Sender
-    thread: threading.Thread | None = None
+    thread: Thread | None = None
     leaving: bool = False
 
 
@@ -81,8 +81,8 @@ class Crew:
         self._past_ack: float | None = None
         self._deadline: float | None = None
         self._closed = False
-        self._names_thread: threading.Thread | None = None
-        self._stopping = threading.Event()
+        self._names_thread: Thread | None = None
+        self._stopping: SimpleQueue[None] = SimpleQueue()
         # A proxy resolves names itself, unless it is told not to.
         resolves = options.resolve_all and (options.proxy_url is None or options.proxy_use_local_resolver)
         self._follows_names = resolves and options.loadbalance
@@ -114,11 +114,11 @@ class Crew:
             OSError: There is no descriptor left.
         """
         self._deadline, self._closed = None, False
-        self._stopping.clear()
+        self._stopping = SimpleQueue()
         hosts = self._options.addresses
         if self._follows_names:
             with signals_blocked():
-                thread = threading.Thread(target=self._follow_names, name="beats-names", daemon=True)
+                thread = new_thread(self._follow_names, "beats-names")
                 thread.start()
             self._names_thread = thread
         elif self._options.loadbalance:
@@ -145,7 +145,7 @@ class Crew:
         """Have the senders end when everything is settled, or at `deadline`, and wait for them."""
         with self._lock:
             self._deadline = deadline
-        self._stopping.set()
+        self._stopping.put(None)
         if not self._members and self._names_thread is not None:
             join([self._names_thread], deadline)  # which is about to start the first senders, and stops them
         with self._lock:
@@ -187,7 +187,7 @@ class Crew:
             for member in members:
                 if self._deadline is not None:
                     member.sender.stop(self._deadline)
-                thread = threading.Thread(target=member.sender.run, name="beats-shipper", daemon=True)
+                thread = new_thread(member.sender.run, "beats-shipper")
                 try:
                     thread.start()
                 except RuntimeError:
@@ -224,7 +224,7 @@ class Crew:
                     self.deliver(self._deadline)
             if not failed:
                 backoff.reset()
-            if self._stopping.wait(backoff.wait_time() if failed else give_or_take(interval)):
+            if wait_for_item(self._stopping, backoff.wait_time() if failed else give_or_take(interval)):
                 return
 
     def _adjust(self, hosts: Sequence[Host]) -> None:

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
+from queue import Empty
 from threading import TIMEOUT_MAX
 from typing import Generic, TypeVar
+
+from beats_core.native import SimpleQueue
 
 _logger = logging.getLogger("beats_core.inbox")
 

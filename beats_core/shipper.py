@@ -13,7 +13,6 @@ parent accepted, the parent delivers. Where no thread can be started (CPython 3.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -21,10 +20,12 @@ from time import monotonic
 from types import TracebackType
 from typing import Self, Unpack
 
+from beats_core import native
 from beats_core.backlog import Backlog, DeadLetter
 from beats_core.crew import Crew
 from beats_core.envelope import Envelope, Event
 from beats_core.errors import EventTooLarge
+from beats_core.forks import after_fork, renew_if_forked
 from beats_core.inbox import Inbox, Refusals
 from beats_core.intake import Flush, Intake, Word
 from beats_core.lifecycle import finish_with_multiprocessing, join, lock_timeout, look_after, signals_blocked
@@ -71,8 +72,8 @@ class Shipper:
         self._inbox: Inbox[Flush | Word] = Inbox(self.options.queue_mem_bytes)
         self._refusals = Refusals()
         self._backlog = Backlog(self.options.bulk_max_size, self.options.bulk_max_bytes, self.options.flush_interval)
-        self._lock = threading.RLock()
-        self._starting = threading.Lock()
+        self._lock = native.RLock()
+        self._starting = native.Lock()
         self._closing = threading.RLock()
         if self._closed:  # by the parent of this process
             self._inbox.close()
@@ -85,7 +86,7 @@ class Shipper:
             wake_senders=self._wake_senders,
         )
         self._crew = Crew(self.options, self._backlog, self._lock, on_settled=self._intake.settle)
-        self._intake_thread: threading.Thread | None = None
+        self._intake_thread: native.Thread | None = None
         self._started = False
         self._start_again_at = 0.0
         self._waited_in_vain_at = -_JUST_NOW
@@ -104,6 +105,7 @@ class Shipper:
 
         Each caller that is done calls `release()` instead of `close()`.
         """
+        renew_if_forked()
         with _shared_lock:
             shipper = _shared.get(options)
             if shipper is None or shipper.closed:
@@ -113,6 +115,7 @@ class Shipper:
 
     def release(self, timeout: float | None = None) -> None:
         """Give back what `shared` returned: flush, and close when nobody else uses it."""
+        renew_if_forked()
         with _shared_lock:
             self._users -= 1
             last = self._users <= 0
@@ -148,6 +151,7 @@ class Shipper:
         if not self.options.enabled:
             return False
         try:
+            renew_if_forked()
             try:
                 payload = self._envelope.seal(event)
             except EventTooLarge as large:
@@ -174,6 +178,7 @@ class Shipper:
         Returns:
             True if it is; False if time ran out, or an event was lost meanwhile.
         """
+        renew_if_forked()
         delivered = self._flush(self._deadline(timeout))
         if not delivered and timeout is None:
             self._waited_in_vain_at = monotonic()
@@ -188,6 +193,7 @@ class Shipper:
         Returns:
             What became of everything. What was not acknowledged in time is counted in `dropped["shutdown"]`.
         """
+        renew_if_forked()
         self._close(self._deadline(timeout))
         return self.stats()
 
@@ -202,6 +208,7 @@ class Shipper:
 
     def stats(self) -> Stats:
         """Return a snapshot. Any thread."""
+        renew_if_forked()
         with self._lock:
             backlog = self._backlog
             accepted = self._inbox.accepted
@@ -261,7 +268,7 @@ class Shipper:
             if self._started or self._closed:
                 return
             with signals_blocked():
-                thread = threading.Thread(target=self._intake.run, name="beats-shipper", daemon=True)
+                thread = native.new_thread(self._intake.run, "beats-shipper")
                 thread.start()
             self._intake_thread = thread
             self._crew.start()
@@ -322,5 +329,4 @@ def _renew_shared_lock() -> None:
     _shared_lock = threading.Lock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_shared_lock)
+after_fork(_renew_shared_lock)

@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).parents[2]
 CORE, INTEGRATIONS = "beats_core", "beats_integrations"
 
 FLOORS = (
-    ("errors", "redaction", "version"),
+    ("errors", "redaction", "version", "forks", "native"),
     (
         "encoding",
         "truncation",
