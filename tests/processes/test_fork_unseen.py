@@ -11,14 +11,15 @@ from support.programs import run
 from support.scripted import Scripted, answering, silence
 from support.shippers import ids
 
-# `fork()`: as uWSGI does it. Not while a thread waits for the GIL: the child's would be broken, and nobody could help it.
+# `fork()`: as uWSGI does it. Not while a thread waits for the GIL: the child's would be broken, which nobody can mend.
 FORK = """
 import ctypes, os, time
 from pathlib import Path
 
 def switches():
-    status = [(task / "status").read_text() for task in Path("/proc/self/task").iterdir() if task.name != str(os.getpid())]
-    return [line for lines in status for line in lines.splitlines() if "ctxt_switches" in line]
+    others = [task for task in Path("/proc/self/task").iterdir() if task.name != str(os.getpid())]
+    status = "".join((task / "status").read_text() for task in others)
+    return [line for line in status.splitlines() if "ctxt_switches" in line]
 
 def fork():
     before = None
