@@ -16,6 +16,7 @@ import logging
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from time import monotonic
 from types import TracebackType
 from typing import Self, Unpack
@@ -31,10 +32,13 @@ from beats_core.intake import Flush, Intake, Word
 from beats_core.lifecycle import finish_with_multiprocessing, join, lock_timeout, look_after, signals_blocked
 from beats_core.options import Options, OptionValues
 from beats_core.stats import Stats
+from beats_core.surroundings import THREADS_NEVER_RUN, is_about_to_fork, refuse_subinterpreters, threads_never_run
 
 _logger = logging.getLogger("beats_core.shipper")
 
 _RETRY_START = 1.0  # seconds after no thread could be started
+_HERE_AT_MOST = 1.0  # seconds that a put may take to deliver, where no thread runs
+_HERE_PAUSE = 9  # times as long as it took in vain, before it is tried again
 _JUST_NOW = 1.0  # seconds since somebody waited in vain for acks, in which nobody waits again
 
 
@@ -62,6 +66,7 @@ class Shipper:
     ) -> None:
         self.options = options or Options.load(hosts=hosts, **values)
         self._envelope = Envelope(self.options)
+        refuse_subinterpreters()
         self._closed = False
         self._users = 0
         self._begin()
@@ -267,6 +272,9 @@ class Shipper:
         try:
             if self._started or self._closed:
                 return
+            if is_about_to_fork() or threads_never_run():
+                self._deliver_some()
+                return
             with signals_blocked():
                 thread = native.new_thread(self._intake.run, "beats-shipper")
                 thread.start()
@@ -280,6 +288,18 @@ class Shipper:
             _say("no thread can be started, events wait for flush() or close(): %s", error)
         finally:
             self._starting.release()
+
+    def _deliver_some(self) -> None:
+        """Deliver in the thread that puts, for a tenth of its time at most while nobody acknowledges."""
+        if threads_never_run():
+            _say_once(THREADS_NEVER_RUN)
+        began = monotonic()
+        while self._inbox.accepted > self._backlog.appended and monotonic() < began + _HERE_AT_MOST:
+            self._intake.move(self._inbox.drain())
+            self._crew.deliver_some(began + _HERE_AT_MOST)
+        if self._backlog.settled < self._inbox.accepted:
+            now = monotonic()
+            self._start_again_at = now + _HERE_PAUSE * (now - began)
 
     def _wake_senders(self) -> None:
         self._crew.wake()
@@ -322,6 +342,11 @@ _shared_lock = threading.Lock()
 def _say(text: str, argument: object) -> None:
     with suppress(Exception):  # a handler's, with which the application logs this
         _logger.warning(text, argument)
+
+
+@cache
+def _say_once(text: str) -> None:
+    _say("%s", text)
 
 
 def _renew_shared_lock() -> None:

@@ -38,6 +38,7 @@ FLOORS = (
         "diagnosis",
         "stats",
         "lifecycle",
+        "surroundings",
         "backoff",
         "bell",
         "slow_start",
@@ -45,7 +46,7 @@ FLOORS = (
     ),
     ("protocol", "backlog", "spool", "inbox", "dial", "async_dial"),
     ("driver", "client", "async_client", "receiver"),
-    ("line", "sender", "crew", "intake", "shipper"),
+    ("line", "sender", "here", "crew", "intake", "shipper"),
     ("cli", "ui", "monitor", "testing", "__init__", "__main__"),
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
