@@ -17,6 +17,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
+from math import inf
 from time import monotonic
 from types import TracebackType
 from typing import Self, Unpack
@@ -29,6 +30,7 @@ from beats_core.errors import EventTooLarge
 from beats_core.forks import after_fork, renew_if_forked
 from beats_core.inbox import Inbox, Refusals
 from beats_core.intake import Flush, Intake, Word
+from beats_core.last_words import say_undelivered
 from beats_core.lifecycle import finish_with_multiprocessing, join, lock_timeout, look_after, signals_blocked
 from beats_core.options import Options, OptionValues
 from beats_core.stats import Stats
@@ -93,6 +95,7 @@ class Shipper:
         self._crew = Crew(self.options, self._backlog, self._lock, on_settled=self._intake.settle)
         self._intake_thread: native.Thread | None = None
         self._started = False
+        self._told = 0.0  # how many undelivered events the application was told of
         self._start_again_at = 0.0
         self._waited_in_vain_at = -_JUST_NOW
 
@@ -116,20 +119,21 @@ class Shipper:
             if shipper is None or shipper.closed:
                 shipper = _shared[options] = cls(options=options)
             shipper._users += 1
-            return shipper
+        _close_unused()
+        return shipper
 
     def release(self, timeout: float | None = None) -> None:
-        """Give back what `shared` returned: flush, and close when nobody else uses it."""
+        """Give back what `shared` returned: flush, and close when nobody uses it and everything is settled.
+
+        What is not goes on in the background, for whoever asks for equal options next, or until the process ends.
+        """
         renew_if_forked()
         with _shared_lock:
             self._users -= 1
-            last = self._users <= 0
-            if last and _shared.get(self.options) is self:
-                del _shared[self.options]
-        if last:
+        self.flush(timeout)
+        _close_unused()
+        if self._users <= 0 and _shared.get(self.options) is not self:  # closed just now, or never shared
             self.close(timeout)
-        else:
-            self.flush(timeout)
 
     @property
     def closed(self) -> bool:
@@ -199,8 +203,12 @@ class Shipper:
             What became of everything. What was not acknowledged in time is counted in `dropped["shutdown"]`.
         """
         renew_if_forked()
-        self._close(self._deadline(timeout))
-        return self.stats()
+        lost = self._close(self._deadline(timeout))
+        stats = self.stats()
+        if lost:
+            self._told = stats.undelivered
+            _say("%d events were not acknowledged before the end and are lost", lost)
+        return stats
 
     def finish(self, began: float, *, close: bool) -> None:
         """Deliver what can be delivered before the process ends, which began at `began` (monotonic).
@@ -210,6 +218,10 @@ class Shipper:
         deadline = self._deadline(None, began)
         if close or not self._flush(deadline):
             self._close(deadline)
+        stats = self.stats()
+        if stats.undelivered > self._told:
+            self._told = inf  # nothing more, ever
+            say_undelivered(stats, self.options.addresses)
 
     def stats(self) -> Stats:
         """Return a snapshot. Any thread."""
@@ -240,15 +252,18 @@ class Shipper:
             return self._intake.flush().wait(deadline - monotonic())
         return self._inbox.accepted == self._backlog.acked
 
-    def _close(self, deadline: float) -> None:
+    def _close(self, deadline: float) -> int:
+        """Return how many events are lost by it."""
         self._closed = True
         self._inbox.close()
-        with self._closing:
+        if not self._closing.acquire(timeout=lock_timeout(deadline)):
+            return 0  # another thread is at it, and waits longer
+        try:
             self._deliver_here(deadline)
             self._end_threads(deadline)
-            lost = self._intake.end()
-        if lost:
-            _say("%d events were not acknowledged before the end and are lost", lost)
+            return self._intake.end()
+        finally:
+            self._closing.release()
 
     def _deadline(self, timeout: float | None, began: float | None = None) -> float:
         """Return until when to wait: not again, where `shutdown_timeout` has just passed in vain.
@@ -301,6 +316,9 @@ class Shipper:
             now = monotonic()
             self._start_again_at = now + _HERE_PAUSE * (now - began)
 
+    def _is_settled(self) -> bool:
+        return self._inbox.accepted == self._backlog.settled
+
     def _wake_senders(self) -> None:
         self._crew.wake()
 
@@ -309,7 +327,7 @@ class Shipper:
         if not self._starting.acquire(timeout=lock_timeout(deadline)):
             return
         try:
-            if self._started or self._inbox.accepted == self._backlog.settled:
+            if self._started or self._is_settled():
                 return
             self._intake.move(self._inbox.drain())
             self._crew.deliver(deadline)
@@ -337,6 +355,16 @@ class Shipper:
 
 _shared: dict[Options, Shipper] = {}
 _shared_lock = threading.Lock()
+
+
+def _close_unused() -> None:
+    """Close the shared shippers that nobody uses any more and that have nothing left to deliver."""
+    with _shared_lock:
+        unused = [shipper for shipper in _shared.values() if shipper._users <= 0 and shipper._is_settled()]  # noqa: SLF001 - this room's
+        for shipper in unused:
+            del _shared[shipper.options]
+    for shipper in unused:
+        shipper.close()
 
 
 def _say(text: str, argument: object) -> None:

@@ -70,6 +70,7 @@ class Stats:
             `shutdown` were accepted and not acknowledged when `close()` ran out of time.
         dead: Events a receiver refused again and again, alone, while it accepted others; with
             `on_too_large="dead_letter"` also those that were too large.
+        spooled: Events left in the spool, for the next process.
         inbox: Events accepted, not yet in the backlog.
         pending: Events that wait for a connection.
         in_flight: Events sent, not yet acknowledged.
@@ -85,6 +86,7 @@ class Stats:
     resent: int = 0
     dropped: Mapping[str, int] = field(default_factory=dict)
     dead: int = 0
+    spooled: int = 0
     inbox: int = 0
     pending: int = 0
     in_flight: int = 0
@@ -97,3 +99,8 @@ class Stats:
     def lost(self) -> int:
         """How many events are gone for good: dropped for any reason."""
         return sum(self.dropped.values())
+
+    @property
+    def undelivered(self) -> int:
+        """How many events no receiver has acknowledged, nor will have any from this process: lost, dead or spooled."""
+        return self.lost + self.dead + self.spooled

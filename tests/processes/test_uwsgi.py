@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -28,7 +27,7 @@ OPTIONS = {
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
 def test_what_workers_log_arrives_once(options: tuple[str, ...], tmp_path: Path) -> None:
     command = [
-        os.environ.get("BEATS_TESTS_UWSGI") or require("uwsgi"),
+        require("uwsgi"),
         "--http-socket",
         "ADDRESS",
         "--master",

@@ -39,6 +39,7 @@ FLOORS = (
         "stats",
         "lifecycle",
         "surroundings",
+        "last_words",
         "backoff",
         "bell",
         "slow_start",
