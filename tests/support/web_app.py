@@ -23,4 +23,4 @@ assert shipper.put({"id": "imported", "process": os.getpid()})
 def application(environment: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
     accepted = shipper.put({"id": environment["PATH_INFO"].strip("/"), "process": os.getpid()})
     start_response("200 OK" if accepted else "503 Service Unavailable", [("Content-Type", "text/plain")])
-    return [b"done"]
+    return [b"%d" % os.getpid()]

@@ -60,18 +60,23 @@ class WebServer(AbstractContextManager["WebServer"]):
     def log(self) -> str:
         return self._log.read_text(errors="replace")
 
-    def request(self, *ids: int) -> None:
-        """Have each id logged by a request of its own; several at once, each until it is answered."""
+    def request_of_each(self, workers: int) -> int:
+        """Have at least 100 ids logged, from 0 on, and so many that each worker had one; return how many."""
+        answered, count = self.request(*range(100)), 100
+        while len(answered) < workers:
+            answered |= self.request(count)
+            count += 1
+        return count
+
+    def request(self, *ids: int) -> set[int]:
+        """Have each id logged by a request of its own, several at once; return the processes that answered."""
         deadline = time.monotonic() + LIMIT
 
-        def ask(number: int) -> None:
+        def ask(number: int) -> int:
             while True:
                 try:
                     with urllib.request.urlopen(f"http://{self._address}/{number}", timeout=LIMIT) as answer:
-                        answer.read()
-                    return
-                except ConnectionRefusedError:
-                    raise
+                        return int(answer.read())
                 except OSError as failure:
                     # Only what was not begun is asked again: not listening yet.
                     refused = isinstance(getattr(failure, "reason", None), ConnectionRefusedError)
@@ -80,7 +85,7 @@ class WebServer(AbstractContextManager["WebServer"]):
                     time.sleep(0.02)
 
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(ask, ids))
+            return set(pool.map(ask, ids))
 
     def stop(self, by: signal.Signals = signal.SIGTERM) -> None:
         """Stop it as an operator does, and wait for its end."""
