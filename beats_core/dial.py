@@ -136,12 +136,15 @@ def _tunnel(proxy: Proxy, at: Host, target: Host, options: Options, until: float
 def _encrypt(
     line: socket.socket, context: ssl.SSLContext, target: Host, options: Options, until: float | None
 ) -> ssl.SSLSocket:
+    encrypted = None
     try:
         with handshaking():
             line.settimeout(_limit(options.handshake_seconds, until))
-            return context.wrap_socket(line, server_hostname=server_name(target))
+            encrypted = context.wrap_socket(line, server_hostname=server_name(target), do_handshake_on_connect=False)
+            native.leave_to_parent(encrypted).do_handshake()
+            return encrypted
     except BaseException:
-        line.close()
+        (encrypted or line).close()
         raise
 
 

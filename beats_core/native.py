@@ -15,16 +15,19 @@ import socket
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from beats_core.forks import after_fork
 
 if TYPE_CHECKING:
     from queue import SimpleQueue as SimpleQueue  # noqa: PLC0414 - as this room's own
+
+Line = TypeVar("Line", bound=socket.socket)
 
 _LONGEST_PAUSE = 0.05  # seconds between two looks, of a greenlet that waits for one of our threads
 
@@ -59,7 +62,17 @@ class Thread(Protocol):
 
 
 _ours: dict[int, Thread] = {}  # the threads that were started here, while they run
-after_fork(_ours.clear)
+_lines: weakref.WeakSet[socket.socket] = weakref.WeakSet()  # their sockets, also while they are being connected
+
+
+def _forget_the_parents() -> None:
+    _ours.clear()
+    for line in list(_lines):
+        line.close()
+    _lines.clear()
+
+
+after_fork(_forget_the_parents)
 
 
 def new_thread(body: Callable[[], None], name: str) -> Thread:
@@ -79,7 +92,14 @@ def new_socket(*arguments: Any, **options: Any) -> socket.socket:
     """Return a socket that stops nobody but the calling thread: in ours the system's, else gevent's, if it patched."""
     kind = original(socket, "socket") if is_ours() else socket.socket
     made: socket.socket = kind(*arguments, **options)
-    return made
+    return leave_to_parent(made)
+
+
+def leave_to_parent(line: Line) -> Line:
+    """Return a socket of which a child is to close its copy after a fork, if it is one of our threads that asks."""
+    if is_ours():
+        _lines.add(line)
+    return line
 
 
 def socket_pair() -> tuple[socket.socket, socket.socket]:
