@@ -83,6 +83,20 @@ def new_thread(body: Callable[[], None], name: str) -> Thread:
     return _BesideGreenlets(body)
 
 
+def start_from_finaliser(body: Callable[[], None], name: str) -> None:
+    """Start a thread without the locks of `threading`, which whoever a finaliser interrupts may hold.
+
+    Raises:
+        RuntimeError: None can be started.
+    """
+
+    def start() -> None:
+        with suppress(RuntimeError):  # the program has begun to end meanwhile
+            new_thread(body, name).start()
+
+    _BesideGreenlets(start).start()
+
+
 def is_ours() -> bool:
     """Tell whether the calling thread was started here."""
     return _get_ident() in _ours

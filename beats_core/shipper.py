@@ -90,14 +90,22 @@ class Shipper:
             self._lock,
             refusals=self._refusals,
             gather_time=self.options.flush_interval,
-            wake_senders=self._wake_senders,
+            wake_senders=lambda: crew.wake(),  # noqa: PLW0108 - made below; `self` would keep the shipper alive
         )
-        self._crew = Crew(self.options, self._backlog, self._lock, on_settled=self._intake.settle)
+        self._crew = crew = Crew(self.options, self._backlog, self._lock, on_settled=self._intake.settle)
         self._intake_thread: native.Thread | None = None
         self._started = False
         self._told = 0.0  # how many undelivered events the application was told of
         self._start_again_at = 0.0
         self._waited_in_vain_at = -_JUST_NOW
+
+    def __del__(self) -> None:
+        """Deliver what is left, and end the threads: nobody refers to this any more, so nobody will close it."""
+        if hasattr(self, "_crew") and not self._closed and (self._started or not self._is_settled()):
+            _dropped.append(self)
+            look_after(self)  # again: a finaliser may come after the weak references are gone
+            with suppress(RuntimeError):  # no thread can be started, and nothing may wait here: then at the end
+                native.start_from_finaliser(self._end_at_leisure, "beats-shipper")
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -316,11 +324,13 @@ class Shipper:
             now = monotonic()
             self._start_again_at = now + _HERE_PAUSE * (now - began)
 
+    def _end_at_leisure(self) -> None:
+        self.flush(inf)
+        self.close()
+        _dropped.remove(self)
+
     def _is_settled(self) -> bool:
         return self._inbox.accepted == self._backlog.settled
-
-    def _wake_senders(self) -> None:
-        self._crew.wake()
 
     def _deliver_here(self, deadline: float) -> None:
         """Deliver what was accepted in the calling thread, if no other was started; wait for a start under way."""
@@ -355,6 +365,7 @@ class Shipper:
 
 _shared: dict[Options, Shipper] = {}
 _shared_lock = threading.Lock()
+_dropped: list[Shipper] = []  # those that nobody else refers to, until they have ended
 
 
 def _close_unused() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 from beats_core import Receiver
 from support.programs import run
 from support.scripted import Scripted, acknowledged, after, answering, closes, silence
@@ -178,6 +180,43 @@ def test_signal_handlers_and_finalisers_may_put_at_any_moment() -> None:
         )
 
         assert list(range(int(ended.stdout))) == sorted(ids(receiver.events))
+
+
+# Without anybody who refers to it.
+
+
+def test_a_shipper_that_nobody_refers_to_delivers_and_ends_by_itself() -> None:
+    host = closed_port()
+    program = """
+            def left():
+                return threading.active_count(), len(os.listdir("/proc/self/fd"))
+
+            before = left()
+            shippers = [Shipper(host, index=f"i{number}", backoff_init=0.01, backoff_max=0.05) for number in range(5)]
+            for number, shipper in enumerate(shippers):
+                put(shipper, number)
+            del shipper, shippers
+            print("dropped", flush=True)
+            while left() != before:
+                time.sleep(0.001)
+            """
+    with ThreadPoolExecutor(1) as pool:
+        ended = pool.submit(run, program, host, complains=True)
+        with Receiver(host) as receiver:
+            assert "dropped\n" == ended.result().stdout
+            assert [0, 1, 2, 3, 4] == sorted(ids(receiver.events))
+
+
+def test_a_program_that_ends_meanwhile_delivers_it_or_says_that_it_is_lost() -> None:
+    program = """
+            shipper = Shipper(host, shutdown_timeout=float(sys.argv[2]))
+            put(shipper, *range(100))
+            del shipper
+            """
+    with Receiver() as receiver:
+        run(program, receiver.host, "30")
+        assert list(range(100)) == ids(receiver.events)
+    assert "0 delivered, 0 spooled, 100 lost (shutdown 100)" in run(program, closed_port(), "0", complains=True).stderr
 
 
 # Without threads.
