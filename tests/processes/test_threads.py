@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
+
+import pytest
 
 from beats_core import Receiver
 from support.programs import run
@@ -301,6 +304,40 @@ def test_threads_start_as_soon_as_they_can() -> None:
 
         numbers = ids(receiver.events)
     assert list(range(len(numbers))) == numbers
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become a user who may have no more threads")
+@pytest.mark.parametrize("threads", [0, 1, 2])
+def test_a_user_who_may_have_no_more_threads_loses_nothing_and_gets_them_later(threads: int) -> None:
+    """None for the intake; for it, and none for the senders; for it and one of two senders."""
+    with Receiver() as receiver:
+        ended = run(
+            f"""
+            import encodings.idna, resource
+            os.setuid(54_321)
+            limits = resource.getrlimit(resource.RLIMIT_NPROC)
+            resource.setrlimit(resource.RLIMIT_NPROC, (1 + {threads}, limits[1]))
+            shipper = Shipper([host, host.replace("127.0.0.1", "localhost")], loadbalance=True, shutdown_timeout=30)
+            put(shipper, *range(100))
+            assert threading.active_count() == 1
+            resource.setrlimit(resource.RLIMIT_NPROC, limits)
+            number = 100
+            while threading.active_count() == 1:
+                put(shipper, number)
+                number += 1
+                time.sleep(0.01)
+            assert shipper.flush()
+            stats = shipper.close()
+            assert (stats.accepted, stats.lost) == (stats.acked, 0), stats
+            print(number)
+            """,
+            receiver.host,
+            complains=True,
+        )
+
+        # The one sender that had begun was stopped with a window in flight.
+        assert set(range(int(ended.stdout))) == set(ids(receiver.events))
+    assert 1 == ended.stderr.count("no thread can be started")
 
 
 def test_without_descriptors_put_accepts_and_later_all_is_delivered() -> None:
