@@ -7,11 +7,11 @@ more than a lost event: in a thread that runs an asyncio loop, and in our own.
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
+from beats_core import native
 from beats_core.backlog import DeadLetter
 from beats_core.errors import OptionError, SpoolError, SpoolFull
 from beats_core.frames import Important
@@ -128,4 +128,4 @@ def _may_wait() -> bool:
     asyncio = sys.modules.get("asyncio")
     if asyncio is not None and asyncio._get_running_loop() is not None:  # noqa: SLF001 - documented, for libraries
         return False
-    return not threading.current_thread().name.startswith("beats-")
+    return not native.is_ours()

@@ -13,11 +13,12 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from queue import Empty, SimpleQueue
+from queue import Empty
 from threading import TIMEOUT_MAX
 from typing import Generic, TypeVar
 
 from beats_core.frames import Important
+from beats_core.native import SimpleQueue
 
 _logger = logging.getLogger("beats_core.inbox")
 

@@ -10,13 +10,12 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from enum import Enum
-from queue import Empty, SimpleQueue
-from threading import TIMEOUT_MAX
 from time import monotonic
 
 from beats_core.backlog import Backlog, DeadLetter
 from beats_core.frames import Important
 from beats_core.inbox import OVERHEAD, Inbox, Refusals
+from beats_core.native import SimpleQueue, wait_for_item
 from beats_core.spooler import Spooler
 
 _logger = logging.getLogger("beats_core.intake")
@@ -53,10 +52,7 @@ class Flush:
 
     def wait(self, at_most: float) -> bool:
         """Return the answer; False if there is none in that many seconds."""
-        try:
-            return self._answers.get(timeout=min(max(0.0, at_most), TIMEOUT_MAX))
-        except Empty:
-            return False
+        return any(wait_for_item(self._answers, at_most))
 
 
 Item = bytes | Flush | Word  # a payload, a DeadLetter or what is said in between

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from threading import Thread
 
 from beats_core.backlog import Backlog
 from beats_core.client import Client
 from beats_core.errors import AckTimeout, ConnectionLost, Stalled
 from beats_core.frames import Batch
 from beats_core.hosts import Host
+from beats_core.native import new_thread
 from beats_core.options import Options
 from beats_core.slow_start import SlowStart
 from beats_core.stats import HostStats
@@ -182,7 +182,7 @@ class Dialing:
     def begin(self) -> None:
         """Connect in a thread of its own; here, where none can be started."""
         try:
-            Thread(target=self.run, name="beats-dialing", daemon=True).start()
+            new_thread(self.run, "beats-dialing").start()
         except RuntimeError:
             self.run()
 

@@ -15,11 +15,11 @@ Everything here runs in the intake thread, or in the one that closes, under `bus
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from time import monotonic
 
+from beats_core import native
 from beats_core.backlog import Backlog, DeadLetter
 from beats_core.backoff import give_or_take, sooner
 from beats_core.errors import SpoolError
@@ -65,7 +65,7 @@ class Spooler:
         lock: AbstractContextManager[object],
         release: Callable[[int, int], None],
     ) -> None:
-        self.busy = threading.Lock()
+        self.busy = native.Lock()
         self.journal = options.durability == "journal"
         self.taken = 0
         self.given_up = 0

@@ -104,3 +104,8 @@ class Stats:
     def lost(self) -> int:
         """How many events are gone for good: dropped for any reason."""
         return sum(self.dropped.values())
+
+    @property
+    def undelivered(self) -> int:
+        """How many events no receiver has acknowledged, nor will have any from this process: lost, dead or spooled."""
+        return self.lost + self.dead + self.spooled

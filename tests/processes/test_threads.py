@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
 from beats_core import Receiver
 from support.programs import run
 from support.scripted import Scripted, acknowledged, after, answering, closes, silence
@@ -180,6 +185,43 @@ def test_signal_handlers_and_finalisers_may_put_at_any_moment() -> None:
         assert list(range(int(ended.stdout))) == sorted(ids(receiver.events))
 
 
+# Without anybody who refers to it.
+
+
+def test_a_shipper_that_nobody_refers_to_delivers_and_ends_by_itself() -> None:
+    host = closed_port()
+    program = """
+            def left():
+                return threading.active_count(), len(os.listdir("/proc/self/fd"))
+
+            before = left()
+            shippers = [Shipper(host, index=f"i{number}", backoff_init=0.01, backoff_max=0.05) for number in range(5)]
+            for number, shipper in enumerate(shippers):
+                put(shipper, number)
+            del shipper, shippers
+            print("dropped", flush=True)
+            while left() != before:
+                time.sleep(0.001)
+            """
+    with ThreadPoolExecutor(1) as pool:
+        ended = pool.submit(run, program, host, complains=True)
+        with Receiver(host) as receiver:
+            assert "dropped\n" == ended.result().stdout
+            assert [0, 1, 2, 3, 4] == sorted(ids(receiver.events))
+
+
+def test_a_program_that_ends_meanwhile_delivers_it_or_says_that_it_is_lost() -> None:
+    program = """
+            shipper = Shipper(host, shutdown_timeout=float(sys.argv[2]))
+            put(shipper, *range(100))
+            del shipper
+            """
+    with Receiver() as receiver:
+        run(program, receiver.host, "30")
+        assert list(range(100)) == ids(receiver.events)
+    assert "0 delivered, 0 spooled, 100 lost (shutdown 100)" in run(program, closed_port(), "0", complains=True).stderr
+
+
 # Without threads.
 
 # Stacks for which no address space has room: as if the system had no thread left.
@@ -262,6 +304,40 @@ def test_threads_start_as_soon_as_they_can() -> None:
 
         numbers = ids(receiver.events)
     assert list(range(len(numbers))) == numbers
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become a user who may have no more threads")
+@pytest.mark.parametrize("threads", [0, 1, 2])
+def test_a_user_who_may_have_no_more_threads_loses_nothing_and_gets_them_later(threads: int) -> None:
+    """None for the intake; for it, and none for the senders; for it and one of two senders."""
+    with Receiver() as receiver:
+        ended = run(
+            f"""
+            import encodings.idna, resource
+            os.setuid(54_321)
+            limits = resource.getrlimit(resource.RLIMIT_NPROC)
+            resource.setrlimit(resource.RLIMIT_NPROC, (1 + {threads}, limits[1]))
+            shipper = Shipper([host, host.replace("127.0.0.1", "localhost")], loadbalance=True, shutdown_timeout=30)
+            put(shipper, *range(100))
+            assert threading.active_count() == 1
+            resource.setrlimit(resource.RLIMIT_NPROC, limits)
+            number = 100
+            while threading.active_count() == 1:
+                put(shipper, number)
+                number += 1
+                time.sleep(0.01)
+            assert shipper.flush()
+            stats = shipper.close()
+            assert (stats.accepted, stats.lost) == (stats.acked, 0), stats
+            print(number)
+            """,
+            receiver.host,
+            complains=True,
+        )
+
+        # The one sender that had begun was stopped with a window in flight.
+        assert set(range(int(ended.stdout))) == set(ids(receiver.events))
+    assert 1 == ended.stderr.count("no thread can be started")
 
 
 def test_without_descriptors_put_accepts_and_later_all_is_delivered() -> None:
