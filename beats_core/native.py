@@ -78,8 +78,7 @@ after_fork(_forget_the_parents)
 def new_thread(body: Callable[[], None], name: str) -> Thread:
     """Return a thread of the system, to be started. A daemon: it does not keep the program from ending."""
     if _thread.start_new_thread is _start_new_thread:
-        thread = threading.Thread(target=lambda: _run(thread, body), name=name, daemon=True)
-        return thread
+        return _OfThreading(target=body, name=name, daemon=True)
     return _BesideGreenlets(body)
 
 
@@ -175,6 +174,11 @@ def join(thread: Thread, at_most: float) -> None:
         return not thread.is_alive()
 
     wait(has_ended, at_most)
+
+
+class _OfThreading(threading.Thread):
+    def run(self) -> None:
+        _run(self, super().run)
 
 
 class _BesideGreenlets:

@@ -236,6 +236,24 @@ def test_the_workers_of_a_pool_deliver_before_they_end(method: str) -> None:
         assert list(range(200)) == sorted(ids(receiver.events))
 
 
+@pytest.mark.parametrize("method", START_METHODS)
+def test_the_workers_of_a_multiprocessing_pool_deliver_also_those_it_replaces(method: str) -> None:
+    with Receiver() as receiver:
+        run(
+            f"""
+            import multiprocessing
+            from support import children
+            pool = multiprocessing.get_context("{method}").Pool(2, maxtasksperchild=2)
+            pool.starmap(children.put, [(host, first, 10) for first in range(0, 100, 10)], chunksize=1)
+            pool.close()
+            pool.join()
+            """,
+            receiver.host,
+        )
+
+        assert list(range(100)) == sorted(ids(receiver.events))
+
+
 def test_a_spawned_child_may_put_in_its_exit_handlers() -> None:
     """They run after the finalisers of multiprocessing."""
     with Receiver() as receiver:
