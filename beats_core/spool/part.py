@@ -113,7 +113,7 @@ class Part:
         try:
             os.makedirs(directory, 0o700, exist_ok=True)
             os.mkdir(making, 0o700)
-            lock = os.open(os.path.join(making, LOCK), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            lock = os.open(os.path.join(making, LOCK), os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.rename(making, path)
         except OSError as error:
@@ -127,7 +127,7 @@ class Part:
         """Return a part whose owner is dead; None if he lives, or it is gone meanwhile."""
         file = os.path.join(path, LOCK)
         try:
-            lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            lock = os.open(file, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError:
             return None
         try:

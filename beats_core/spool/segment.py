@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 ACKS_BYTES = 4096  # of an acks file from the start: one block
 _NO_FALLOCATE = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM})
-fdatasync = getattr(os, "fdatasync", os.fsync)  # macOS has none
 
 
 class Segment:
@@ -221,6 +220,11 @@ class Segment:
         grown = max(0, self._acks_end - self.acks_bytes)
         self.acks_bytes += grown
         return grown
+
+
+def fdatasync(fd: int) -> None:
+    """Wait until the contents of a file are on the disk. macOS has no fdatasync."""
+    (os.fdatasync if hasattr(os, "fdatasync") else os.fsync)(fd)
 
 
 def _allocate(fd: int, size: int) -> None:

@@ -298,6 +298,8 @@ class Spool:
             # The disk itself is full. Without the file there is room; for a moment they are nowhere but here.
             try:
                 os.unlink(segment.path)
+                with self._store.lock:
+                    segment.close()
                 self._volume.free += segment.size
                 self._writer.append(important, spare=segment.size)
             except (OSError, SpoolError):
@@ -342,9 +344,8 @@ class Spool:
         if now >= self._look_at:
             self._look_at = now + _PAUSE
             segment = self._store.writing
-            if segment is not None and self._writer.is_gone(segment):
+            if self._store.check_part() or (segment is not None and self._writer.is_gone(segment)):
                 self._writer.leave()
-            self._store.check_part()
         self._attend()
 
     def _attend(self) -> None:

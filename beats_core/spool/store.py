@@ -13,7 +13,6 @@ as many left it as entered it is sealed, and may be closed. On an interpreter wi
 
 from __future__ import annotations
 
-import errno
 import os
 import time
 from bisect import insort
@@ -23,7 +22,7 @@ from operator import attrgetter
 from threading import Lock
 
 from beats_core.spool.ordinals import Ordinals
-from beats_core.spool.part import Part, spool_error
+from beats_core.spool.part import Part
 from beats_core.spool.records import MAX_POSITION, Record
 from beats_core.spool.segment import Segment
 from beats_core.spool.volume import Volume
@@ -70,6 +69,7 @@ class Store:
         self.damaged = 0
         self.torn = 0
         self._closing: list[int] = []  # descriptors for the owner to close
+        self._noted: Segment | None = None
         self._again: list[Segment] = []  # that could not be removed
         self._again_at = 0.0
 
@@ -87,59 +87,10 @@ class Store:
         writing = self.writing
         if writing is None:
             return self.counted_bytes
-        acks = 0 if writing.weighed else writing.acks_bytes  # it is not in the books yet
-        return self.counted_bytes + writing.size - writing.weighed + acks
-
-    def begin(self) -> Segment:
-        """Make the next segment to write, and return the one that is being written now. Any thread, any time.
-
-        Takes no lock, so that a finaliser or signal handler that comes in the middle of it may call it again: each
-        makes a segment of its own, and what comes too late removes its own again.
-
-        Raises:
-            SpoolError: It cannot be made.
-        """
-        segment = self.create()
-        part = segment.part
-        if self.writing is None and (self.part is None or self.part is part):
-            self.part = part
-            self.writing = segment
-            return segment
-        self.discard(segment)
-        return self.writing or self.begin()
-
-    def create(self) -> Segment:
-        """Make a segment, in a new part if there is none, or if it is gone. Any thread.
-
-        Raises:
-            SpoolError: It cannot be made.
-        """
-        for known in (self.part, None):
-            fresh = known is None
-            part = known or Part.create(self.directory)
-            try:
-                segment = Segment.create(part)
-                if self._fsync == "each":
-                    part.sync()
-                return segment
-            except OSError as error:
-                if not fresh and error.errno == errno.ENOENT:  # somebody has removed the part
-                    if self.part is part:
-                        self.part = None
-                    continue
-                if fresh:
-                    part.remove()
-                raise spool_error(error, f"cannot make a segment in {part.path}") from error
-        raise AssertionError  # not reached
-
-    def discard(self, segment: Segment) -> None:
-        """Remove a segment that was made in vain, and its part if that was made with it."""
-        segment.discard()
-        if segment.part is not self.part and not segment.part.segments:
-            segment.part.remove()
+        return self.counted_bytes + writing.size - (writing.weighed or -writing.acks_bytes)
 
     def notice(self) -> None:
-        """Take into the books what `begin` and writers did. The owner."""
+        """Take into the books what writers did. The owner."""
         if self.writing is not None:
             self.enter(self.writing)
 
@@ -186,6 +137,8 @@ class Store:
                 os.rename(segment.path, path)
                 segment.path = path
         segment.sealed = True
+        with self.lock:
+            segment.close_acks()
         if read:
             self.finish(segment)
         else:
@@ -246,6 +199,11 @@ class Store:
 
     def note(self, segment: Segment) -> None:
         """Note in its acks file what is settled of a segment. Under the lock."""
+        # The descriptor stays open where the next ack probably is: where it is written, and where the last one was.
+        if self._noted is not segment:
+            if self._noted is not None and self._noted is not self.writing:
+                self._noted.close_acks()
+            self._noted = segment
         self.counted_bytes += segment.note()
         if segment.unnoted and segment not in self._again:
             self._again.append(segment)
@@ -274,9 +232,11 @@ class Store:
             with suppress(OSError):  # adopters remove acks of nothing
                 os.unlink(segment.acks_path)
             with self.lock:
-                del segment.part.segments[segment.number]
+                if segment.part.segments.pop(segment.number, None) is None:
+                    continue  # another thread tried again meanwhile
                 if segment.part in self.parts:  # else we have given it up meanwhile
                     self.counted_bytes -= segment.weighed + segment.acks_bytes
+                    self.volume.free += segment.weighed + segment.acks_bytes
                 segment.close_acks()
                 if segment.fd >= 0:
                     self._closing.append(segment.fd)
@@ -335,11 +295,13 @@ class Store:
             insort(self.queue, segment, key=_order)
         return events
 
-    def check_part(self) -> None:
-        """Leave a part that was removed under us, or whose lock was. The owner."""
+    def check_part(self) -> bool:
+        """Write no more to a part that was removed under us, or whose lock was; tell whether it was. The owner."""
         part = self.part
-        if part is not None and not part.is_intact():
-            self.part = None
+        if part is None or part.is_intact():
+            return False
+        self.part = None
+        return True
 
     def give_up(self) -> None:
         """Give up the locks of all parts, and remove those in which everything is settled. The owner."""

@@ -9,9 +9,10 @@ import errno
 import os
 import time
 from collections.abc import Sequence
+from threading import get_ident
 
 from beats_core.errors import SpoolError, SpoolFull
-from beats_core.spool.part import spool_error
+from beats_core.spool.part import Part, spool_error
 from beats_core.spool.records import FRAME_BYTES, HEADER_BYTES, MAX_POSITION, encode_event, encode_frame, encode_frames
 from beats_core.spool.segment import ACKS_BYTES, Segment, fdatasync
 from beats_core.spool.store import Store
@@ -20,6 +21,7 @@ NEW_SEGMENT_BYTES = HEADER_BYTES + ACKS_BYTES
 _MAX_SEGMENT_BYTES = 1 << 30
 _SHARE_OF_QUOTA = 8  # a quota holds at least so many segments, or there would be no room until all is settled
 _LATE = 2  # segments' size that one of the journal may have at least
+_DEEPEST = 5  # calls of `_begin` of one thread within each other
 _PAUSE = 1.0  # seconds between two tries to roll
 
 
@@ -70,6 +72,7 @@ class Writer:
         self._most_bytes = max(_LATE * self._segment_bytes, store.volume.max_bytes // 4)
         self._journal = journal
         self._roll_at = 0.0
+        self._making: dict[int, int] = {}  # by thread: how many of its calls of `_begin` are in the middle of it
 
     def append(self, payloads: Sequence[bytes], spare: int = 0) -> Written:
         """Write these events, all or none.
@@ -145,7 +148,7 @@ class Writer:
             segment = None
             self._volume.check(store.bytes - spare, size + NEW_SEGMENT_BYTES)
         if segment is None:
-            segment = store.begin()
+            segment = self._begin()
             store.notice()
         if segment.size + size > MAX_POSITION:
             raise SpoolFull(f"{size} bytes are too much for one segment")
@@ -170,11 +173,9 @@ class Writer:
                 segment.entered += 1
                 break
             volume.check(store.bytes, size + NEW_SEGMENT_BYTES)
-            store.begin()
+            self._begin()
         try:
-            used = store.counted_bytes + segment.size - segment.weighed
-            if not segment.weighed:
-                used += segment.acks_bytes
+            used = store.counted_bytes + segment.size - (segment.weighed or -ACKS_BYTES)
             if used + size > volume.max_bytes or volume.free - size < volume.min_free_bytes:
                 volume.check(used, size)
             if segment.size + size > self._most_bytes:
@@ -218,7 +219,7 @@ class Writer:
         if segment is None or now < self._roll_at:
             return
         try:
-            following = store.create()
+            following = self._create()
         except SpoolError:
             self._roll_at = now + _PAUSE
             return
@@ -235,16 +236,75 @@ class Writer:
         segment = store.writing
         if not self._journal or segment is None:
             return
-        if segment.broken or segment.failed:
+        settled = segment.events and not segment.unread and not segment.outstanding  # so to leave it makes room
+        full = self._is_full()
+        if segment.broken or segment.failed or (settled if full else segment.size >= self._segment_bytes):
             self.leave()
-        elif segment.size >= self._segment_bytes:
-            if store.bytes + NEW_SEGMENT_BYTES <= self._volume.max_bytes:
-                self.leave()
-        elif self._is_full() and segment.events and not segment.unread and not segment.outstanding:
-            self.leave()  # all of it is settled, so this makes room
 
     def _is_full(self) -> bool:
         volume = self._volume
         return volume.free <= volume.min_free_bytes + NEW_SEGMENT_BYTES or (
             self._store.bytes + NEW_SEGMENT_BYTES > volume.max_bytes
         )
+
+    def _begin(self) -> Segment:
+        """Make the next segment to write, and return the one that is being written now. Any thread, any time.
+
+        Takes no lock, so that a finaliser or signal handler that comes in the middle of it may call it again: each
+        makes a segment of its own, and what comes too late removes its own again.
+
+        Raises:
+            SpoolError: It cannot be made; or this thread is making one so many times over, as when a signal comes
+                again sooner than a segment can be made.
+        """
+        store = self._store
+        me = get_ident()
+        depth = self._making.get(me, 0)
+        if depth == _DEEPEST:
+            raise SpoolError(f"a segment is being made in {store.directory}")
+        self._making[me] = depth + 1
+        try:
+            segment = self._create()
+        finally:
+            if depth:
+                self._making[me] = depth
+            else:
+                del self._making[me]
+        part = segment.part
+        if store.writing is None and (store.part is None or store.part is part):
+            store.part = part
+            store.writing = segment
+            return segment
+        self._discard(segment)
+        return store.writing or self._begin()
+
+    def _create(self) -> Segment:
+        """Make a segment, in a new part if there is none, or if it is gone. Any thread.
+
+        Raises:
+            SpoolError: It cannot be made.
+        """
+        store = self._store
+        for known in (store.part, None):
+            fresh = known is None
+            part = known or Part.create(store.directory)
+            try:
+                segment = Segment.create(part)
+                if self._each:
+                    part.sync()
+                return segment
+            except OSError as error:
+                if not fresh and error.errno == errno.ENOENT:  # somebody has removed the part
+                    if store.part is part:
+                        store.part = None
+                    continue
+                if fresh:
+                    part.remove()
+                raise spool_error(error, f"cannot make a segment in {part.path}") from error
+        raise AssertionError  # not reached
+
+    def _discard(self, segment: Segment) -> None:
+        """Remove a segment that was made in vain, and its part if that was made with it."""
+        segment.discard()
+        if segment.part is not self._store.part and not segment.part.segments:
+            segment.part.remove()

@@ -1,4 +1,4 @@
-"""What some tests need and a machine may lack: Go, Redis, RabbitMQ, uWSGI.
+"""What some tests need and a machine may lack: Go, Redis, RabbitMQ, uWSGI, strace.
 
 Without them those tests skip and say how to get the tool. With BEATS_TESTS_REQUIRE=all, as in CI,
 a missing tool is a failure: nothing may look tested that was not.
@@ -17,6 +17,7 @@ _HOW_TO_GET = {
     "redis-server": "apt install redis-server",
     "rabbitmq-server": "apt install rabbitmq-server",
     "uwsgi": "pip install uwsgi, with a C compiler, into the environment of these tests",
+    "strace": "apt install strace",
 }
 # Go's own installer and Debian's RabbitMQ put their programs where the PATH of an ordinary user does not lead.
 _BESIDE_PATH = ("/usr/local/go/bin", "/usr/sbin", "/usr/lib/rabbitmq/bin")
