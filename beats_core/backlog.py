@@ -153,23 +153,29 @@ class Backlog:
             return None
         suspect = self._suspect_to_try()
         if suspect is not None:
-            if alongside:  # the line is to run empty, or a steady load would pass the suspect over for ever
-                return None
-            batch = self._aside.pop(suspect)
-        elif self._returned:
-            if alongside and self._on_trial(self._returned[0]):
-                return None
-            batch = self._returned.pop(0)
-        elif self._full:
-            batch = self._full.popleft()
-        elif self._filling and (not self._leases or now >= self._filling_due):
-            batch = self._close_filling()
+            batch = self._aside[suspect]
         else:
+            if not (self._returned or self._full) and self._filling and (not self._leases or now >= self._filling_due):
+                self.hurry()
+            if not (self._returned or self._full):
+                return None
+            batch = (self._returned or self._full)[0]
+        if alongside and self._on_trial(batch):  # the line is to run empty: a steady load would pass it over for ever
             return None
-        if at_most is not None and len(batch) > at_most:
-            batch = self._cut(batch, at_most)
-        self._leases[batch.first] = batch
-        return batch
+        lease = batch if at_most is None or len(batch) <= at_most else Batch(batch.payloads[:at_most], batch.first)
+        rest = [] if lease is batch else [batch.tail(len(lease))]
+        # From here on nothing can fail, and leave an event in two places or in none.
+        self._leases[lease.first] = lease
+        if suspect is not None:
+            del self._aside[suspect]
+        elif self._returned:
+            self._returned[:1] = rest
+        else:
+            self._full.popleft()
+            self._returned = rest
+        if rest and lease.first in self._refusals:
+            self._refusals[lease.first] = 0  # a shorter window is another one; it still travels alone
+        return lease
 
     def wait_time(self, now: float, alongside: Sequence[Batch] = ()) -> float | None:
         """Return the seconds until `take` has something without a further call; None if it never will."""
@@ -197,9 +203,10 @@ class Backlog:
         if left is None or not 0 < count <= len(left):
             raise ValueError(f"ack of {count} events for {left!r}")
         rest = left.tail(count)
+        size = left.size - rest.size
         self.acked += count
-        self.acked_bytes += left.size - rest.size
-        self.settled_bytes += left.size - rest.size
+        self.acked_bytes += size
+        self.settled_bytes += size
         self._refusals.pop(batch.first, None)
         self._suspects.pop(batch.first, None)
         self._attempts.pop(batch.first, None)
@@ -331,13 +338,6 @@ class Backlog:
 
     def _on_trial(self, batch: Batch) -> bool:
         return batch.first in self._refusals or batch.first in self._suspects
-
-    def _cut(self, batch: Batch, count: int) -> Batch:
-        """Return the oldest events of a batch and put the others back in line."""
-        insort(self._returned, batch.tail(count), key=_ordinal)
-        if batch.first in self._refusals:
-            self._refusals[batch.first] = 0  # a shorter window is another one; it still travels alone
-        return Batch(batch.payloads[:count], batch.first)
 
     def _close_filling(self) -> Batch:
         batch = Batch(self._filling, self.appended - len(self._filling))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401 - else at the first name, when there may be no descriptor left to read it with
 import socket
 from collections.abc import Iterable
 from ipaddress import ip_address

@@ -130,16 +130,20 @@ class Intake:
     def run(self) -> None:
         """Move events until `Word.STOP`; the body of the intake thread. Survives every exception."""
         wait = None if self._spooler is None else 0.0  # first of all it looks for what others left
-        while True:
-            self._hand += self._inbox.wait(wait)
-            stop = Word.STOP in self._hand
-            wait = self._move_safely()
-            if stop:
-                return
-            with suppress(Exception):  # a handler's, with which the application logs what we say
-                self._refusals.report(monotonic(), self.given_up + self._backlog.dropped["oldest"])
-            # With everything settled the next event is to leave at once; else a window fills until the ack.
-            self._inbox.gather(self._is_busy, self._gather_time)
+        stop = False
+        while not stop:
+            try:
+                self._hand += self._inbox.wait(wait)
+                stop = Word.STOP in self._hand
+                wait = self._move()
+                with suppress(Exception):  # a handler's, with which the application logs what we say
+                    self._refusals.report(monotonic(), self.given_up + self._backlog.dropped["oldest"])
+                # With everything settled the next event is to leave at once; else a window fills until the ack.
+                self._inbox.gather(self._is_busy, self._gather_time)
+            except Exception:
+                wait = _PAUSE
+                with suppress(Exception):
+                    _logger.exception("events could not be taken over, and are tried again")
 
     def move(self) -> float | None:
         """Hand what is in the inbox to the backlog and the senders; return in how many seconds to come again."""
@@ -214,14 +218,6 @@ class Intake:
             self._ended = True
             self._hand += self._inbox.drain()
             return self._drop()
-
-    def _move_safely(self) -> float | None:
-        try:
-            return self._move()
-        except Exception:
-            with suppress(Exception):
-                _logger.exception("events could not be taken over, and are tried again")
-            return _PAUSE
 
     def _move(self) -> float | None:
         if self._spooler is None or self._ended:

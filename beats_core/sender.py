@@ -74,7 +74,7 @@ class Sender:
         self._in_trouble = False
         self._deadline: float | None = None  # monotonic; set by `stop`
         self._hurried = self._tried_all = False  # since then
-        self._asleep = self._running = self._retired = self._released = False
+        self._asleep = self._running = self._retired = self._released = self._failed = False
         self._bell = Bell()
 
     def wake(self) -> None:
@@ -104,21 +104,23 @@ class Sender:
     def run(self) -> None:
         """Deliver until `stop`; the body of the sender's thread. Survives every exception."""
         self._running = True
-        try:
-            while True:
-                try:
-                    if not self._step():
-                        return
-                except Exception:
-                    with suppress(Exception):  # also one of a handler, with which the application logs this
-                        _logger.exception("the sender failed and begins anew")
+        while True:
+            try:
+                if self._failed:
                     self._hang_up()
-                    self._rest_until = monotonic() + self._backoff.wait_time()
-        finally:
+                    self._failed, self._rest_until = False, monotonic() + self._backoff.wait_time()
+                if not self._step():
+                    break
+            except Exception:
+                self._failed = True
+                with suppress(Exception):  # also one of a handler, with which the application logs this
+                    _logger.exception("the sender failed and begins anew")
+                    self._bell.wait(0.01)
+        with suppress(Exception):
             self._hang_up()
-            self._running = False
-            if self._released:
-                self._bell.close()
+        self._running = False
+        if self._released:
+            self._bell.close()
 
     def close(self) -> None:
         """Release the descriptors; as soon as `run` has returned, if it is under way."""
@@ -261,10 +263,7 @@ class Sender:
             on_done=self._bell.ring,
         )
         self._dialing = dialing
-        if aside:
-            dialing.begin()
-        else:
-            dialing.run()
+        (dialing.begin if aside else dialing.run)()
 
     def _take_over(self, dialing: Dialing, now: float) -> None:
         """Send new windows over the line that was opened, or go on without it."""
