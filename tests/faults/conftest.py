@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if mark is None:
             continue
         parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
-        row = Row(*mark.args, parameters.get("durability", ""))
+        row = Row(str(mark.args[0]), str(mark.args[1]), parameters.get("durability", ""))
         item.stash[_OWN] = row
         rows.append(row)
     rows.sort(key=lambda row: row.number)
@@ -40,7 +40,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """Have the row of a test that did not come to its judgement say why."""
-    report: pytest.TestReport = yield  # type: ignore[assignment, misc]  # what a wrapper is given
+    report: pytest.TestReport = yield  # type: ignore[assignment]  # what a wrapper is given
     row = item.stash.get(_OWN, None)
     if row is not None and report.skipped and not hasattr(report, "wasxfail"):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr

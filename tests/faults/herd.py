@@ -126,7 +126,7 @@ def _ship(host: str, first: int, count: int, away: Path) -> None:
     wait_until(away.exists)
     for number, shipper in enumerate(shippers, first):
         assert shipper.put({"id": number})
-    assert all([shipper.flush(50) for shipper in shippers])
+    assert all(shipper.flush(50) for shipper in shippers)
     for shipper in shippers:
         shipper.close()
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import resource
-import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager

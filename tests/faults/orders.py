@@ -30,12 +30,12 @@ class ProducerOrder(_Order):
         rate: Events per second of each thread; 0 is as fast as it can.
         size: Characters of an event's text.
         retries: A refused event is put again until it is accepted.
+        idle: Seconds in which nothing is put, when half of the events were.
         begin_at: A path that must exist before the first event is put.
         end_at: A path that must exist after the last one, before it ends.
         mischief: What else it does to itself; see `faults.mischief`.
         ending: "close" closes; "return" leaves it to the exit handlers; others see `faults.producer`.
         closing: Seconds to wait for acks.
-        durable: After each event `flush(durable=True)`.
     """
 
     run: str
@@ -47,6 +47,7 @@ class ProducerOrder(_Order):
     rate: float = 0.0
     size: int = 200
     retries: bool = True
+    idle: float = 0.0
     begin_at: str = ""
     end_at: str = ""
     mischief: list[str] = field(default_factory=list)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import logging
-import sys
-import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any
 
 from faults.orders import ProducerOrder
@@ -23,7 +20,7 @@ class PyLogBeat:
 
         name, _, port = order.options["hosts"].rpartition(":")
         tls = order.options.get("ssl")
-        self._make = lambda: pylogbeat.PyLogBeatClient(
+        self._make: Callable[[], Any] = lambda: pylogbeat.PyLogBeatClient(  # type: ignore[no-untyped-call]  # it has no types
             name,
             int(port),
             timeout=5.0,

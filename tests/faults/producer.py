@@ -8,14 +8,13 @@ the process can tell of itself it prints at its end, as one JSON object in the l
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from faults.peers import PEERS
 from faults.shipping import OurShipper, Shipping
 
 _MOMENT = 0.002  # seconds between two looks at something awaited
+_PLACES = {"descriptors": "fd", "threads": "task"}
 _MOST_LATENCIES = 200_000  # kept, of each thread
 
 
@@ -46,6 +46,8 @@ class Thread:
         for seq in range(self._order.events):
             if self._order.rate:
                 time.sleep(max(0.0, began + seq / self._order.rate - time.monotonic()))
+            if self._order.idle and seq == self._order.events // 2:
+                time.sleep(self._order.idle)
             self.put(seq)
 
     def put(self, seq: int) -> None:
@@ -118,7 +120,7 @@ def memory_bytes(name: str) -> int:
 
 
 def belongings() -> dict[str, int]:
-    return {"descriptors": len(os.listdir("/proc/self/fd")), "threads": len(os.listdir("/proc/self/task"))}
+    return {name: len(list(Path(f"/proc/self/{place}").iterdir())) for name, place in _PLACES.items()}
 
 
 def _closes(shipping: Shipping) -> Mapping[str, Any]:

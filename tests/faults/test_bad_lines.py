@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any, Literal
 
 import pytest
 
@@ -17,14 +18,14 @@ DELAY = 0.3 if FULL else 0.15  # seconds
 SILENCE = 2.5  # seconds: longer than the time-out
 
 
-def through(scene: Scene, *meddlings: Meddling, **values: int) -> MeddlingProxy:
+def through(scene: Scene, *meddlings: Meddling, **values: Any) -> MeddlingProxy:
     """Start a producer that reaches its receiver through a proxy."""
     proxy = scene.stack.enter_context(MeddlingProxy(scene.sink().host, *meddlings))
     scene.producer(proxy.host, **{"events": EVENTS, **values})
     return proxy
 
 
-def beyond(scene: Scene, network: Network, **values: int) -> Producer:
+def beyond(scene: Scene, network: Network, **values: Any) -> Producer:
     """Start a producer whose receiver is in another namespace, and let some events arrive."""
     sink = scene.sink(bind=f"{FAR}:5044", within=network.far)
     producer = scene.producer(sink.host, within=network.near, **{"events": EVENTS, "rate": 1000, **values})
@@ -92,9 +93,8 @@ def test_f07_a_lossy_line_is_slow_and_correct(scene: Scene, network: Network) ->
 @row("F07", "one packet of five is lost (iptables)")
 def test_f07_a_line_that_loses_acks_as_well_is_slow_and_correct(scene: Scene, network: Network) -> None:
     beyond(scene, network)
-    network.iptables(
-        "-A", "OUTPUT", "-p", "tcp", "-m", "statistic", "--mode", "random", "--probability", "0.2", "-j", "DROP"
-    )
+    chance = ("-m", "statistic", "--mode", "random", "--probability", "0.2")
+    network.iptables("-A", "OUTPUT", "-p", "tcp", *chance, "-j", "DROP")
     scene.judge()
 
 
@@ -166,7 +166,7 @@ def test_f18_acks_that_come_byte_by_byte_are_acks(scene: Scene) -> None:
 
 @pytest.mark.parametrize("direction", ["up", "down"])
 @row("F18", "our proxy damages a byte")
-def test_f18_a_damaged_byte_costs_a_line_and_no_event(scene: Scene, direction: str) -> None:
+def test_f18_a_damaged_byte_costs_a_line_and_no_event(scene: Scene, direction: Literal["up", "down"]) -> None:
     damages = [Meddling(after=at, direction=direction, then="damage") for at in DAMAGES[direction]]
     proxy = through(scene, *damages)
     scene.judge(losses=len(damages))

@@ -139,9 +139,7 @@ def test_f22_a_receiver_that_is_killed_again_and_again_has_everything(scene: Sce
 @row("F57", "a receiver that works long on each window")
 def test_f57_a_slow_receiver_fills_the_memory_and_what_is_refused_is_counted(scene: Scene) -> None:
     sink = scene.sink(work=0.1, keepalive=0.5)
-    options = (
-        {"queue_mem_bytes": 1 << 20, "spool_max_bytes": 4 << 20} if scene.spooled else {"queue_mem_bytes": 1 << 20}
-    )
+    options = {"queue_mem_bytes": 1 << 20, **({"spool_max_bytes": 4 << 20} if scene.spooled else {})}
     producer = scene.producer(sink.host, events=2000, size=500, retries=scene.spooled, options=options)
     report = producer.report()
     scene.judge(bound=0)
