@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if mark is None:
             continue
         parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
-        row = Row(str(mark.args[0]), str(mark.args[1]), parameters.get("durability", ""))
+        row = Row(str(mark.args[0]), str(mark.args[1]), str(parameters.get("durability", "")))
         item.stash[_OWN] = row
         rows.append(row)
     rows.sort(key=lambda row: row.number)

@@ -31,6 +31,7 @@ class ProducerOrder(_Order):
         size: Characters of an event's text.
         retries: A refused event is put again until it is accepted.
         idle: Seconds in which nothing is put, when half of the events were.
+        children: How many processes the first thread forks meanwhile, each of which puts events of its own.
         begin_at: A path that must exist before the first event is put.
         end_at: A path that must exist after the last one, before it ends.
         mischief: What else it does to itself; see `faults.mischief`.
@@ -48,6 +49,7 @@ class ProducerOrder(_Order):
     size: int = 200
     retries: bool = True
     idle: float = 0.0
+    children: int = 0
     begin_at: str = ""
     end_at: str = ""
     mischief: list[str] = field(default_factory=list)

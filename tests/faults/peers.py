@@ -20,7 +20,7 @@ class PyLogBeat:
 
         name, _, port = order.options["hosts"].rpartition(":")
         tls = order.options.get("ssl")
-        self._make: Callable[[], Any] = lambda: pylogbeat.PyLogBeatClient(  # type: ignore[no-untyped-call]  # it has no types
+        self._make: Callable[[], Any] = lambda: pylogbeat.PyLogBeatClient(
             name,
             int(port),
             timeout=5.0,

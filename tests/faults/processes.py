@@ -136,16 +136,20 @@ class Producer:
         order: What it does.
         within: The command that runs it, under another clock say.
         variables: Of its environment.
+        before: What it does before everything else, in Python.
     """
 
-    def __init__(self, order: ProducerOrder, *, within: Sequence[str] = (), variables: dict[str, str]) -> None:
+    def __init__(
+        self, order: ProducerOrder, *, within: Sequence[str] = (), variables: dict[str, str], before: str = ""
+    ) -> None:
         self.order = order
         self._report: dict[str, Any] | None = None
         self.log = Path(f"{order.ledger}.log")
+        program = ["-c", f"{before}\nfrom faults.producer import main\nmain()"] if before else ["-m", "faults.producer"]
         self._output = Path(f"{order.ledger}.output")
         with self.log.open("wb") as log, self._output.open("wb") as output:
             self.process = subprocess.Popen(
-                [*within, sys.executable, "-m", "faults.producer", order.to_json()],
+                [*within, sys.executable, "-X", "faulthandler", *program, order.to_json()],
                 stdout=output,
                 stderr=log,
                 env=environment(**variables),

@@ -27,6 +27,7 @@ from faults.shipping import OurShipper, Shipping
 
 _MOMENT = 0.002  # seconds between two looks at something awaited
 _PLACES = {"descriptors": "fd", "threads": "task"}
+_EVENTS_OF_A_CHILD = 20
 _MOST_LATENCIES = 200_000  # kept, of each thread
 
 
@@ -37,6 +38,7 @@ class Thread:
         self.number = number
         self.refused = 0
         self.latencies: list[int] = []  # nanoseconds
+        self.children: list[int] = []
         self._order = order
         self._shipping = shipping
         self._ledger = ledger
@@ -48,7 +50,25 @@ class Thread:
                 time.sleep(max(0.0, began + seq / self._order.rate - time.monotonic()))
             if self._order.idle and seq == self._order.events // 2:
                 time.sleep(self._order.idle)
+            if self._forks(seq):
+                self._fork(by_exit_handlers=seq % 2 == 0)
             self.put(seq)
+
+    def _forks(self, seq: int) -> bool:
+        order = self._order
+        return self.number == 0 and order.children > 0 and seq % max(1, order.events // order.children) == 0
+
+    def _fork(self, *, by_exit_handlers: bool) -> None:
+        child = os.fork()
+        if child:
+            self.children.append(child)
+            return
+        for seq in range(_EVENTS_OF_A_CHILD):
+            self.put(seq)
+        if by_exit_handlers:
+            raise SystemExit(0)
+        stats = self._shipping.close()
+        os._exit(0 if stats["acked"] == _EVENTS_OF_A_CHILD else 1)
 
     def put(self, seq: int) -> None:
         event, entry = make_event(self._order.run, os.getpid(), self.number, seq, self._order.size)
@@ -80,6 +100,8 @@ def main() -> None:
         began = time.monotonic()
         in_threads([worker.run for worker in workers])
         seconds = time.monotonic() - began
+        failed = [child for worker in workers for child in worker.children if os.waitpid(child, 0)[1]]
+        assert not failed, f"{len(failed)} children did not end well"
         await_path(order.end_at)
         stats = END[order.ending](shipping)
         latencies = sorted(latency for worker in workers for latency in worker.latencies)
@@ -141,7 +163,7 @@ def _dies_of(number: int) -> Callable[[Shipping], Mapping[str, Any]]:
 
 
 def _leaves_at_once(shipping: Shipping) -> Mapping[str, Any]:
-    os._exit(0)
+    os._exit(7)  # not 0: it has told nothing of itself
 
 
 def _raises(shipping: Shipping) -> Mapping[str, Any]:

@@ -17,7 +17,7 @@ class Row:
         dropped: Counted by the shipper after it had accepted them.
         bound: Most duplicates there may be; None is no bound.
         recovery: Seconds from the end of the fault to the next arrival.
-        promised: That nothing is lost. Else the number of the lost is shown and judged by nobody.
+        may_lose: Most of the lost that are within what is promised; None where nothing is.
         verdict: "yes", "no" or why it was not run.
     """
 
@@ -32,7 +32,7 @@ class Row:
     bound: int | None = None
     recovery: float | None = None
     put_p99: float | None = None
-    promised: bool = True
+    may_lose: int | None = 0
     verdict: str = ""
     notes: list[str] = field(default_factory=list)
 
@@ -44,7 +44,7 @@ class Row:
             self.durability,
             _number(self.accepted),
             _number(self.arrived),
-            lost if self.promised or not self.lost else f"{lost} (no promise)",
+            lost if self.may_lose is not None or not self.lost else f"{lost} (no promise)",
             _number(self.duplicated),
             _number(self.bound),
             "" if self.recovery is None else f"{self.recovery:.2f} s",
