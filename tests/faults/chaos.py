@@ -41,7 +41,7 @@ def _meddling(chance: random.Random) -> Meddling:
     return Meddling(
         after=chance.randrange(60_000 if direction == "up" else 40),
         direction=direction,  # type: ignore[arg-type]  # one of the two
-        then=chance.choice(["reset", "end", "stall", "damage"]),  # type: ignore[arg-type]  # one of these
+        then=chance.choice(["reset", "end", "stall", "damage"]),
         delay=chance.choice([0.0, 0.02]),
         piece=chance.choice([0, 0, 7]) if direction == "down" else 0,
     )

@@ -23,10 +23,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "fault(number, injected): a row of the fault catalogue")
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_finish(session: pytest.Session) -> None:
     """Give every row its line, in the catalogue's order, whatever becomes of its test."""
-    rows = config.stash[_ROWS]
-    for item in items:
+    rows = session.config.stash[_ROWS]
+    for item in session.items:
         mark = item.get_closest_marker("fault")
         if mark is None:
             continue

@@ -26,6 +26,7 @@ from faults.peers import PEERS
 from faults.shipping import OurShipper, Shipping
 
 _MOMENT = 0.002  # seconds between two looks at something awaited
+_NEVER = threading.Event()
 _PLACES = {"descriptors": "fd", "threads": "task"}
 _EVENTS_OF_A_CHILD = 20
 _MOST_LATENCIES = 200_000  # kept, of each thread
@@ -47,9 +48,9 @@ class Thread:
         began = time.monotonic()
         for seq in range(self._order.events):
             if self._order.rate:
-                time.sleep(max(0.0, began + seq / self._order.rate - time.monotonic()))
+                pause(max(0.0, began + seq / self._order.rate - time.monotonic()))
             if self._order.idle and seq == self._order.events // 2:
-                time.sleep(self._order.idle)
+                pause(self._order.idle)
             if self._forks(seq):
                 self._fork(by_exit_handlers=seq % 2 == 0)
             self.put(seq)
@@ -83,19 +84,19 @@ class Thread:
             self.refused += 1
             if not self._order.retries:
                 return
-            time.sleep(_MOMENT)
+            pause(_MOMENT)
 
 
 def main() -> None:
     order = ProducerOrder.from_json(sys.argv[1])
     ledger = Ledger(order.ledger)
     memory = memory_bytes("VmRSS")
+    shipping = OurShipper(order) if order.client == "shipper" else PEERS[order.client](order)
+    before = belongings()
     await_path(order.begin_at)
     with ExitStack() as stack:
         for name in order.mischief:
             stack.enter_context(mischief.named(name))
-        shipping = OurShipper(order) if order.client == "shipper" else PEERS[order.client](order)
-        before = belongings()
         workers = [Thread(number, order, shipping, ledger) for number in range(order.threads)]
         began = time.monotonic()
         in_threads([worker.run for worker in workers])
@@ -129,9 +130,14 @@ def in_threads(bodies: list[Callable[[], object]]) -> None:
         thread.join()
 
 
+def pause(seconds: float) -> None:
+    """Sleep; not by `time.sleep`, which fails where libfaketime moves the clock."""
+    _NEVER.wait(seconds)
+
+
 def await_path(path: str) -> None:
     while path and not Path(path).exists():
-        time.sleep(_MOMENT)
+        pause(_MOMENT)
 
 
 def memory_bytes(name: str) -> int:
@@ -156,7 +162,7 @@ def _leaves(shipping: Shipping) -> Mapping[str, Any]:
 def _dies_of(number: int) -> Callable[[Shipping], Mapping[str, Any]]:
     def end(shipping: Shipping) -> Mapping[str, Any]:
         os.kill(os.getpid(), number)
-        time.sleep(60)
+        pause(60)
         return {}
 
     return end
