@@ -64,7 +64,7 @@ def row(request: pytest.FixtureRequest) -> Row:
 @pytest.fixture
 def scene(row: Row, durability: str, tmp_path: Path) -> Iterator[Scene]:
     """What the test works with."""
-    scene = Scene(tmp_path, row)
+    scene = Scene(tmp_path, row, durability)
     yield scene
     scene.close()
 

@@ -23,7 +23,7 @@ class PyLogBeat:
         self._make: Callable[[], Any] = lambda: pylogbeat.PyLogBeatClient(
             name,
             int(port),
-            timeout=5.0,
+            timeout=2.0,
             ssl_enable=tls is not None,
             ca_certs=tls["certificate_authorities"][0] if tls else None,
             use_logging=True,
@@ -37,11 +37,11 @@ class PyLogBeat:
                 self._client = self._make()
                 self._client.connect()
             self._client.send([event])
-        except Exception:  # noqa: BLE001 - OSError, struct.error and its own
+        except Exception:  # noqa: BLE001 - OSError, struct.error and its own: its caller knows at least
             if self._client is not None:
                 self._client.close()
             self._client = None
-            return True  # the caller of a log call has nowhere to keep it
+            return False
         self._acked += 1
         return True
 

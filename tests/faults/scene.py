@@ -31,12 +31,14 @@ class Scene:
     Args:
         directory: For its files.
         row: What the table will say of it.
+        durability: Of our shippers.
     """
 
-    def __init__(self, directory: Path, row: Row) -> None:
+    def __init__(self, directory: Path, row: Row, durability: str) -> None:
         self.directory = directory
         self.row = row
-        self.run = f"{row.number}-{row.durability}"
+        self.durability = durability
+        self.run = f"{row.number}-{durability}"
         self.stack = ExitStack()
         self._arrivals: list[Arrivals] = []
         self.producers: list[Producer] = []
@@ -44,7 +46,7 @@ class Scene:
 
     @property
     def spooled(self) -> bool:
-        return self.row.durability != "memory"
+        return self.durability != "memory"
 
     @property
     def spool(self) -> Path:
@@ -60,7 +62,7 @@ class Scene:
 
     def options(self, hosts: str | Sequence[str], **values: Any) -> dict[str, Any]:
         """Return a shipper's options, by which a fault is noticed, and over, within a test."""
-        spool = {"spool": str(self.spool), "durability": self.row.durability} if self.spooled else {}
+        spool = {"spool": str(self.spool), "durability": self.durability} if self.spooled else {}
         return {
             "hosts": hosts,
             "bulk_max_size": WINDOW,

@@ -23,7 +23,7 @@ POINTS = 24  # system calls of each kind at which it is killed, unless all are a
 
 
 def may_lose(scene: Scene, kills: int) -> int | None:
-    return {"memory": None, "spool": kills * IN_MEMORY, "journal": 0}[scene.row.durability]
+    return {"memory": None, "spool": kills * IN_MEMORY, "journal": 0}[scene.durability]
 
 
 @row("F32", f"SIGKILL of the producer at any moment, {LOOPS} times", "memory", *ON_DISK)
