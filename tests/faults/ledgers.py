@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -116,3 +116,35 @@ def balance(accepted: Iterable[Entry], arrivals: Iterable[Entry]) -> Balance:
         damaged=counted.total() - sum(counted[entry] for entry in whole),
         unclaimed=len(whole - claimed),
     )
+
+
+def tally(accepted: Iterable[Path], arrived: Iterable[Path], threads: int, events: int) -> Balance:
+    """Draw the sum of one producer's many events, in a byte for each instead of an entry."""
+    claims, arrivals = ([bytearray(events) for _ in range(threads)] for _ in range(2))
+    damaged = 0
+    for paths, counts in ((accepted, claims), (arrived, arrivals)):
+        for path in paths:
+            for record in _records(path):
+                if record.endswith(DAMAGED.encode()):
+                    damaged += 1
+                    continue
+                thread, seq = int(record[8:11]), int(record[12:20])
+                counts[thread][seq] = min(255, counts[thread][seq] + 1)
+    accepted_count = arrived_count = duplicated = unclaimed = 0
+    missing = []
+    for thread in range(threads):
+        for seq, (claim, arrival) in enumerate(zip(claims[thread], arrivals[thread], strict=True)):
+            accepted_count += claim > 0
+            arrived_count += claim > 0 and arrival > 0
+            duplicated += max(0, arrival - 1)
+            unclaimed += arrival > 0 and not claim
+            if claim and not arrival:
+                missing.append(Entry(0, thread, seq, ""))
+    return Balance(accepted_count, arrived_count, frozenset(missing), duplicated, damaged, unclaimed)
+
+
+def _records(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while block := file.read(RECORD_BYTES * 10_000):
+            for position in range(0, len(block), RECORD_BYTES):
+                yield block[position : position + RECORD_BYTES - 1]

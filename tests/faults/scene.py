@@ -181,14 +181,13 @@ class Scene:
             What the last producer told of itself.
         """
         reports = [producer.report() for producer in self.producers if producer.process.returncode in (None, 0)]
-        arrivals = [entry for each in self._arrivals for entry in each.entries()]
-        accepted = [entry for each in self.producers for entry in ledgers.read(Path(each.order.ledger))]
-        balance = ledgers.balance(accepted, arrivals)
+        balance = self.balance()
         dropped = sum(_dropped(report["stats"]) for report in reports)
         if losses is None:
             losses = sum(_lines_lost(report["stats"]) for report in reports)
         if bound is None:
-            bound = losses * PIPELINING * WINDOW + crashes * WINDOWS_PER_CRASH * WINDOW
+            window = max(producer.order.options["bulk_max_size"] for producer in self.producers)
+            bound = (losses * PIPELINING + crashes * WINDOWS_PER_CRASH) * window
         row = self.row
         row.accepted, row.arrived = balance.accepted, balance.arrived
         row.dropped = min(dropped, len(balance.missing))
@@ -199,6 +198,11 @@ class Scene:
         row.verdict = "no" if problems else "yes"
         assert not problems, "; ".join(problems) + "\n" + "\n".join(each.complaints() for each in self.producers)
         return reports[-1] if reports else {}
+
+    def balance(self) -> ledgers.Balance:
+        arrivals = [entry for each in self._arrivals for entry in each.entries()]
+        accepted = [entry for each in self.producers for entry in ledgers.read(Path(each.order.ledger))]
+        return ledgers.balance(accepted, arrivals)
 
     def close(self) -> None:
         self.stack.close()
