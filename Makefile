@@ -1,7 +1,8 @@
 # Everything a fresh clone needs is Python 3.11 or newer and make: each target makes its own environment first.
 #
-#   make demo | test | matrix | bench | soak | faults | docs | clean
+#   make demo | test | matrix | bench | soak | soak-spool | faults | docs | clean
 #
+#   faults           every row of the fault catalogue, and a table; BEATS_FAULTS=full takes its time
 #   matrix           what both clients promise, with each receiver of the field
 #
 #   ARGS="..."       handed on:  make test ARGS="-k protocol"
@@ -19,10 +20,10 @@ comma = ,
 empty =
 export PYTHON VENV
 
-.PHONY: help demo test matrix lint docs bench soak faults clean setup-demo setup-dev
+.PHONY: help demo test matrix lint docs bench soak soak-spool faults clean setup-demo setup-dev
 
 help:
-	@sed -n '3,10s/^# \{0,1\}//p' Makefile
+	@sed -n '3,11s/^# \{0,1\}//p' Makefile
 
 demo: setup-demo
 	@$(RUN) beats_integrations.demo $(ARGS)
@@ -56,6 +57,9 @@ bench: setup-dev
 
 soak: setup-dev
 	PYTHONPATH=tests $(RUN) interop.million $(ARGS)
+
+soak-spool: setup-dev
+	PYTHONPATH=tests $(RUN) faults.soak $(ARGS)
 
 faults: setup-dev
 	$(RUN) pytest tests/faults $(ARGS)
