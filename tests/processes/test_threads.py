@@ -207,7 +207,7 @@ def test_signal_handlers_and_finalisers_may_log_while_everything_ends(library: s
                     log("interrupted")
                 except RuntimeError as error:  # loguru's, where its own lock is held: nothing of ours hangs on it
                     assert "deadlock avoided" in str(error), error
-                if signalled and next(signals) < 2_000:  # not before, nor for ever: a slow machine would do nothing else
+                if signalled and next(signals) < 2_000:  # not before: a slow machine would do nothing else
                     signal.setitimer(signal.ITIMER_REAL, 0.0005)
 
             class Finalised:
