@@ -67,7 +67,6 @@ class Backlog:
     def __init__(self, bulk_max_size: int, bulk_max_bytes: int, flush_interval: float) -> None:
         self.closed = False
         self.expecting = False  # what is in the spool is still to come
-        self.on_disk = False  # so is what is not settled, for the next process
         self.appended = 0
         self.appended_bytes = 0
         self.acked = 0

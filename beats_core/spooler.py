@@ -73,7 +73,6 @@ class Spooler:
         self._options = options
         self._backlog = backlog
         self._lock = lock
-        backlog.on_disk = True
         self._release = release
         self._letters = Letters(options.spool or "")
         self._read_ahead = options.queue_mem_bytes // 2
@@ -262,12 +261,10 @@ class Spooler:
         if self._trouble is None:
             _logger.warning("no events can be written to %s, they are held in memory: %s", self._options.spool, error)
         self._trouble = error
-        self._backlog.on_disk = False
 
     def _out_of_trouble(self) -> None:
         if self._trouble is not None:
             self._trouble = None
-            self._backlog.on_disk = True
             _logger.warning("events are written to %s again", self._options.spool)
 
     def _tell(self) -> None:
