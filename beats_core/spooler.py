@@ -37,7 +37,6 @@ _SYNC = 1.0  # seconds between two fsyncs
 _ADOPT = 60.0  # seconds between two looks for what dead processes left
 _RETRY_FULL = 0.05  # seconds until a full disk is asked again; acks make room
 _RETRY_BROKEN = 1.0
-_ENDLESS = 1 << 62
 
 
 class Spooler:
@@ -168,8 +167,7 @@ class Spooler:
         with self._lock:
             if self._backlog.closed:
                 return
-            # What is read, or passed by, after this look is none of its business.
-            unsettled = [*self._backlog.unsettled(), (self._backlog.appended, _ENDLESS)]
+            unsettled = self._backlog.unsettled()
             letters = self._backlog.collect_letters()
         for letter in letters:
             self._letters.add(letter)
