@@ -20,6 +20,7 @@ from contextlib import AbstractContextManager
 from time import monotonic
 
 from beats_core import native
+from beats_core.admission import durability
 from beats_core.backlog import Backlog, DeadLetter
 from beats_core.backoff import give_or_take, sooner
 from beats_core.errors import SpoolError
@@ -65,7 +66,7 @@ class Spooler:
         release: Callable[[int, int], None],
     ) -> None:
         self.busy = native.Lock()
-        self.journal = options.durability == "journal"
+        self.journal = durability(options) == "journal"
         self.taken = 0
         self.given_up = 0
         self.spool = spool
