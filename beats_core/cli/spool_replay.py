@@ -108,7 +108,7 @@ class EventReplay(Replay):
         if spool.foreign:
             self._tell(f"{spool.foreign:,} segments are of another format, and were left alone")
         if spool.damaged:
-            self._tell(f"{spool.damaged:,} damaged places were set aside in {self._directory}/corrupt")
+            self._tell(f"{spool.damaged:,} damaged places were passed over; see {self._directory}/corrupt")
             return DAMAGED
         everything = not spool.events or self._limit is not None
         return OK if everything and not ledger.dead else FAILED

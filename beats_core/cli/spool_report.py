@@ -13,7 +13,7 @@ import msgspec
 
 from beats_core.cli.exits import DAMAGED, FAILED, OK
 from beats_core.cli.spool_purge import is_called
-from beats_core.cli.terminal import for_a_reader, lasting, print_json, printable, sized
+from beats_core.cli.terminal import for_a_reader, lasting, print_json, printable, sized, sound
 from beats_core.letters import Letter, Letters
 from beats_core.spool.inspection import Contents, FoundPart, FoundSegment, Reading, look_into
 
@@ -41,13 +41,13 @@ def list_parts(directory: str, *, as_json: bool) -> int:
         print_json(
             {
                 "code": code,
-                "directory": directory,
+                "directory": sound(directory),
                 "parts": parts,
                 "events": sum(part.unsettled for part in found.parts),
                 "bytes": sum(part.size for part in found.parts),
                 "dead_letters": {"letters": dead, "bytes": dead_bytes},
                 "damaged": {"files": len(found.damaged), "bytes": damaged_bytes},
-                "unknown": list(found.unknown),
+                "unknown": list(map(sound, found.unknown)),
             }
         )
         return code
@@ -126,7 +126,7 @@ def verify(directory: str, *, as_json: bool) -> int:
     }
     if as_json:
         places = [place for check in checks for place in check.report()]
-        print_json({"code": code, "directory": directory, **totals, "places": places})
+        print_json({"code": code, "directory": sound(directory), **totals, "places": places})
         return code
     for check in checks:
         for line in check.lines():
@@ -171,7 +171,8 @@ class _Check:
             self.torn = []
         elif missing > 0 and not self.damaged:
             self.damaged.append((reading.size, 0, "cut off"))
-        self.lost = max(missing, heads, 0) if self.damaged else 0
+        delivered = max(0, segment.settled - reading.settled)  # and damaged afterwards, which is no loss
+        self.lost = max(missing - delivered, heads - delivered, 0) if self.damaged else 0
         self._name = f"{part.name}/{Path(segment.path).name}"
 
     def lines(self) -> Iterator[str]:
@@ -184,9 +185,9 @@ class _Check:
     def report(self) -> Iterator[dict[str, object]]:
         """Yield the same for JSON."""
         for offset, size, what in (*self.damaged, *self.torn):
-            yield {"file": self._name, "what": what, "offset": offset, "bytes": size}
+            yield {"file": sound(self._name), "what": what, "offset": offset, "bytes": size}
         if self.segment.foreign:
-            yield {"file": self._name, "what": f"format {self.segment.version}"}
+            yield {"file": sound(self._name), "what": f"format {self.segment.version}"}
 
 
 def _choose(found: Contents, names: Sequence[str]) -> tuple[list[FoundPart], int]:
@@ -201,8 +202,8 @@ def _choose(found: Contents, names: Sequence[str]) -> tuple[list[FoundPart], int
 def _part_report(part: FoundPart) -> dict[str, object]:
     oldest = _oldest(part)
     return {
-        "name": part.name,
-        "host": part.host,
+        "name": sound(part.name),
+        "host": sound(part.host),
         "pid": part.pid,
         "since": datetime.fromtimestamp(part.since, UTC),
         "in_use": part.in_use,
@@ -211,7 +212,7 @@ def _part_report(part: FoundPart) -> dict[str, object]:
         "events": part.unsettled,
         "bytes": part.size,
         "oldest": None if oldest is None else datetime.fromtimestamp(oldest, UTC),
-        "unknown": part.unknown,
+        "unknown": list(map(sound, part.unknown)),
     }
 
 

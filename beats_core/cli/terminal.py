@@ -68,6 +68,11 @@ def for_a_reader() -> Iterator[None]:
         silence_stdout()
 
 
+def sound(name: str) -> str:
+    """Return the name of a file as JSON can have it: on Linux it is any bytes."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def print_json(found: Mapping[str, object]) -> None:
     """Print what a command found out as one object, for programs."""
     print(msgspec.json.encode({"version": JSON_VERSION, **found}).decode())

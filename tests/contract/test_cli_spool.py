@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import zlib
 from pathlib import Path
@@ -73,6 +74,7 @@ def test_what_else_is_there_stands_below(tmp_path: Path) -> None:
     (tmp_path / "corrupt").mkdir()
     (tmp_path / "corrupt" / "vm-1-1700000000000-00000000-00000001-12").write_bytes(b"x" * 1500)
     (tmp_path / "mine\x1b.txt").touch()
+    (tmp_path / os.fsdecode(b"\xff")).touch()
 
     code, output, _ = beats("spool", "ls", tmp_path)
 
@@ -81,8 +83,8 @@ def test_what_else_is_there_stands_below(tmp_path: Path) -> None:
     assert no_events.endswith("holds no events")
     assert letters.startswith("2 dead letters, ")
     assert "1 files of damaged bytes, 1.5 kB" == damaged
-    assert r"not a spool's: mine\x1b.txt" == unknown
-    assert ["mine\x1b.txt"] == reported("ls", tmp_path)["unknown"]
+    assert r"not a spool's: mine\x1b.txt, \udcff" == unknown
+    assert ["mine\x1b.txt", r"\udcff"] == reported("ls", tmp_path)["unknown"]
 
 
 def test_a_directory_without_a_spool_is_told_apart_from_an_empty_one(tmp_path: Path) -> None:

@@ -184,7 +184,7 @@ def test_damage_costs_what_is_damaged(receiver: Receiver, tmp_path: Path) -> Non
 
     assert (65, 99) == (code, len(receiver.events))
     assert "1 lost to damage" in messages
-    assert "1 damaged places were set aside" in messages
+    assert "1 damaged places were passed over" in messages
     assert 1 == len(list((tmp_path / "corrupt").iterdir()))
 
 

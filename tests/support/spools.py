@@ -24,7 +24,7 @@ host, spool, durability, options, first, count = sys.argv[1:7]
 shipper = Shipper(host, spool=spool, durability=durability, spool_min_free_bytes=0, backoff_init=0.01,
                   backoff_max=0.05, **json.loads(options))
 for number in range(int(first), int(first) + int(count)):
-    assert shipper.put({"id": number, "message": f"order {number}"})
+    assert shipper.put({"id": number, "message": f"order {number}", "level": "INFO"})
 assert shipper.flush(30, durable=True)
 print("kept", flush=True)
 while True:
