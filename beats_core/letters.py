@@ -123,14 +123,27 @@ class Letters:
         return [*taken, self._path.with_name(OLDER), self._path]
 
     def _append(self, lines: bytes) -> None:
+        self._roll()
         descriptor = self._open()
         try:
-            if os.fstat(descriptor).st_size > MOST_BYTES:
-                self._path.rename(self._path.with_name(OLDER))
             if os.write(descriptor, lines) != len(lines):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
             os.close(descriptor)
+
+    def _roll(self) -> None:
+        """Put a full file aside, unless somebody is writing to it just now: then the next one does."""
+        with suppress(FileNotFoundError):
+            if self._path.stat().st_size <= MOST_BYTES:
+                return
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                # Another may have put it aside since: then this is the new one.
+                mine = _lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB) and _is_at(descriptor, self._path)
+                if mine and os.fstat(descriptor).st_size > MOST_BYTES:
+                    self._path.rename(self._path.with_name(OLDER))
+            finally:
+                os.close(descriptor)
 
     def _open(self) -> int:
         """Open the file that is in its place, with a shared lock; without one, should somebody have stopped at it."""

@@ -149,34 +149,16 @@ class Reading:
         gone: The segment vanished: all of it was settled.
         failure: Why the rest could not be read.
         size: Bytes of the file.
+        frames, events, settled: What was in it, as far as it was read, when that has ended.
+        gaps: The places in which there was no sound frame.
     """
 
     def __init__(self, segment: FoundSegment) -> None:
         self.gone = False
         self.failure: OSError | None = None
-        self.size = 0
+        self.size = self.frames = self.events = self.settled = 0
+        self.gaps: list[Gap] = []
         self._segment = segment
-        self._cursor = Cursor()
-
-    @property
-    def frames(self) -> int:
-        """Sound frames so far."""
-        return self._cursor.frames
-
-    @property
-    def events(self) -> int:
-        """Events in these, settled or not."""
-        return self._cursor.found
-
-    @property
-    def settled(self) -> int:
-        """Those of them that are settled."""
-        return self._cursor.passed
-
-    @property
-    def gaps(self) -> list[Gap]:
-        """The places in which there is no sound frame."""
-        return self._cursor.gaps
 
     def __iter__(self) -> Iterator[bytes]:
         """Read the segment through; what is damaged is passed over."""
@@ -191,18 +173,19 @@ class Reading:
         except OSError as error:
             self.failure = error
             return
+        # What is settled while this goes on is told as not settled: nobody can have it both ways.
+        cursor = Cursor(merged(_records(_acks_path(segment.path))[0]))
+        whole = not segment.growing
         try:
-            # What is settled while this goes on is told as not settled: nobody can have it both ways.
-            self._cursor = Cursor(merged(_records(_acks_path(segment.path))[0]))
             self.size = os.fstat(descriptor).st_size
-            while payloads := self._cursor.take(
-                descriptor, self.size, _READ_EVENTS, _READ_BYTES, whole=not segment.growing
-            ):
+            while payloads := cursor.take(descriptor, self.size, _READ_EVENTS, _READ_BYTES, whole=whole):
                 yield from payloads
         except OSError as error:
             self.failure = error
         finally:
             os.close(descriptor)
+            self.frames, self.events, self.settled = cursor.frames, cursor.found, cursor.passed
+            self.gaps = cursor.gaps
 
 
 def _part(path: str) -> FoundPart:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from beats_core.backlog import DeadLetter
-from beats_core.letters import FILE, Letters, letter_of
+from beats_core.letters import FILE, MOST_BYTES, OLDER, Letters, letter_of
+from support.shippers import in_parallel
 
 WRITER = """
 import sys
@@ -69,6 +71,28 @@ def test_what_is_no_letter_is_passed_over(line: bytes, tmp_path: Path) -> None:
     assert letter_of(line) is None
     (tmp_path / FILE).write_bytes(line + b"\n")
     assert [] == events(tmp_path)
+
+
+def test_a_full_file_is_put_aside_once(tmp_path: Path) -> None:
+    write(tmp_path, "old")
+    os.truncate(tmp_path / FILE, MOST_BYTES + 1)
+    write(tmp_path, "one", "two")
+
+    assert {FILE, OLDER} == {path.name for path in tmp_path.iterdir()}
+    assert ["one", "two"] == [
+        letter.event for line in (tmp_path / FILE).read_bytes().splitlines() if (letter := letter_of(line))
+    ]
+
+
+def test_several_who_find_a_full_file_do_not_put_the_new_one_in_its_place(tmp_path: Path) -> None:
+    for _ in range(5):
+        (tmp_path / FILE).touch()
+        os.truncate(tmp_path / FILE, MOST_BYTES + 1)
+        in_parallel(8, lambda number: write(tmp_path, f"{number}"))
+
+        assert MOST_BYTES < (tmp_path / OLDER).stat().st_size
+        assert 8 == (tmp_path / FILE).read_bytes().count(b"\n") + (tmp_path / OLDER).read_bytes().count(b"\n")
+        (tmp_path / FILE).unlink()
 
 
 def test_no_letter_is_lost_or_repeated_while_some_write_and_some_take(tmp_path: Path) -> None:
