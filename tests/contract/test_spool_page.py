@@ -7,7 +7,7 @@ from pathlib import Path
 
 from beats_core import Receiver
 from support.command_line import beats
-from support.spools import add_letters, damage, left_by_a_killed, living
+from support.spool_owners import add_letters, damage, left_by_a_killed, living
 
 PAGE = Path(__file__).parents[2] / "docs/how-to/spool.md"
 BLOCK = re.compile(r"<!-- shows: ([\w-]+) -->\n```console\n(.*?)```\n", re.DOTALL)
