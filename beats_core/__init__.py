@@ -13,6 +13,7 @@ from beats_core.errors import (
     OptionError,
     ProtocolError,
     SpoolError,
+    SpoolFull,
     Stalled,
 )
 from beats_core.frames import Batch
@@ -38,6 +39,7 @@ __all__ = [
     "Receiver",
     "Shipper",
     "SpoolError",
+    "SpoolFull",
     "Stalled",
     "Stats",
     "encode_event",

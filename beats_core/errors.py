@@ -7,6 +7,7 @@
     │   └── Stalled            the peer sent keep-alives, but acknowledged nothing for too long
     ├── EventTooLarge          one event is larger than the limit
     ├── SpoolError             the spool's disk failed
+    │   └── SpoolFull          there is no room for more: the quota, the disk, or a limit of the system
     └── OptionError            an option has a value it cannot have; also a ValueError
 
 A caller's mistake other than an option (an event that is no mapping, a closed client) is a plain
@@ -85,6 +86,10 @@ class EventTooLarge(BeatsError):
 
 class SpoolError(BeatsError):
     """The spool could not be read or written."""
+
+
+class SpoolFull(SpoolError):
+    """The spool has no room for what was to be kept: its quota, the disk, or a limit of the system. Nothing was."""
 
 
 class OptionError(BeatsError, ValueError):

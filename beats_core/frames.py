@@ -39,6 +39,12 @@ _VERSIONS = b"12"
 _JSON_GROWTH = 6  # times the bytes of a text: each of its control characters becomes \u00XX
 
 
+class Important(bytes):
+    """The payload of an event that is dropped last, where something has to be."""
+
+    __slots__ = ()
+
+
 class Batch:
     """A run of payloads, oldest first. Immutable; safe to share between threads.
 

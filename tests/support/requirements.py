@@ -1,4 +1,4 @@
-"""What some tests need and a machine may lack: Go, Redis, RabbitMQ, and what makes faults.
+"""What some tests need and a machine may lack: Go, Redis, RabbitMQ, uWSGI, and what makes faults.
 
 Without them those tests skip and say how to get the tool. With BEATS_TESTS_REQUIRE=all, as in CI,
 a missing tool is a failure: nothing may look tested that was not.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sysconfig
 
 import pytest
 
@@ -15,6 +16,7 @@ _HOW_TO_GET = {
     "go": "https://go.dev/dl, or: apt install golang-go",
     "redis-server": "apt install redis-server",
     "rabbitmq-server": "apt install rabbitmq-server",
+    "uwsgi": "pip install uwsgi, with a C compiler, into the environment of these tests",
     "faketime": "apt install faketime",
     "ip": "apt install iproute2",
     "iptables": "apt install iptables",
@@ -40,7 +42,8 @@ def require(name: str) -> str:
     Args:
         name: A program that `_HOW_TO_GET` has.
     """
-    found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", os.defpath), *_BESIDE_PATH]))
+    own = sysconfig.get_path("scripts")  # of the environment the tests run in, active or not
+    found = shutil.which(name, path=os.pathsep.join([own, os.environ.get("PATH", os.defpath), *_BESIDE_PATH]))
     if found is not None:
         return found
     reason = f"{name} is not installed ({_HOW_TO_GET[name]})"

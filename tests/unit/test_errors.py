@@ -17,6 +17,7 @@ from beats_core.errors import (
     OptionError,
     ProtocolError,
     SpoolError,
+    SpoolFull,
     Stalled,
 )
 from beats_core.frames import Batch
@@ -28,7 +29,8 @@ ONE_OF_EACH: list[BeatsError] = [
     AckTimeout("the peer was silent for 30 seconds", Batch([b"{}"])),
     Stalled("keep-alives only", Batch([])),
     EventTooLarge(70_112, 65_536),
-    SpoolError("disk full"),
+    SpoolError("disk failed"),
+    SpoolFull("disk full"),
     OptionError("timeout", 0, "seconds, more than 0"),
 ]
 
@@ -62,6 +64,7 @@ def test_a_wrong_option_is_a_wrong_value() -> None:
                 "the peer was silent for 30 seconds (1 event to send again)",
                 "keep-alives only",
                 "event is 70112 bytes, limit is 65536 (max_event_bytes)",
+                "disk failed",
                 "disk full",
                 "timeout=0: seconds, more than 0",
             ],
@@ -75,7 +78,7 @@ def test_an_error_says_its_facts_in_a_sentence(error: BeatsError, sentence: str)
 
 
 def test_facts_are_attributes() -> None:
-    _, _, lost, _, _, large, _, option = ONE_OF_EACH
+    _, _, lost, _, _, large, _, _, option = ONE_OF_EACH
     assert isinstance(lost, ConnectionLost)
     assert isinstance(large, EventTooLarge)
     assert isinstance(option, OptionError)
