@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from faults import table
+from faults.catalogue import by_turns
 from faults.namespaces import Network
 from faults.scene import Scene
 from faults.table import Row
@@ -20,7 +21,15 @@ _BEGAN = time.monotonic()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_ROWS] = []
-    config.addinivalue_line("markers", "fault(number, injected): a row of the fault catalogue")
+    config.addinivalue_line("markers", "fault(number, injected, every): a row of the fault catalogue")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave to other runs what this one has no time for."""
+    left = by_turns(items)
+    config.hook.pytest_deselected(items=list(left))
+    items[:] = [item for item in items if item not in left]
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

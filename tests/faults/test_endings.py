@@ -26,7 +26,7 @@ def may_lose(scene: Scene, kills: int) -> int | None:
     return {"memory": None, "spool": kills * IN_MEMORY, "journal": 0}[scene.durability]
 
 
-@row("F32", f"SIGKILL of the producer at any moment, {LOOPS} times", "memory", *ON_DISK)
+@row("F32", f"SIGKILL of the producer at any moment, {LOOPS} times", "memory", *ON_DISK, every=True)
 def test_f32_what_a_killed_producer_had_on_disk_is_delivered_by_the_next(scene: Scene) -> None:
     chance = random.Random(scene.run)
     sink = scene.sink()
@@ -38,7 +38,7 @@ def test_f32_what_a_killed_producer_had_on_disk_is_delivered_by_the_next(scene: 
     scene.judge(crashes=LOOPS, may_lose=may_lose(scene, LOOPS))
 
 
-@row("F32", f"SIGKILL of the producer, the receiver is dead, {LOOPS} times", "memory", *ON_DISK)
+@row("F32", f"SIGKILL of the producer, the receiver is dead, {LOOPS} times", "memory", *ON_DISK, every=True)
 def test_f32_what_killed_producers_could_not_deliver_is_delivered_later(scene: Scene) -> None:
     chance = random.Random(scene.run)
     dead = closed_port()

@@ -13,7 +13,7 @@ from faults.catalogue import FULL, row
 from faults.processes import environment
 from faults.table import Row
 
-_MOST = 60  # lines, unless all are asked for
+_MOST = 40  # lines, unless all are asked for
 
 
 def run(row: Row, place: str) -> dict[str, Any]:

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.parametrize("client", CLIENTS)
 
 
 def peer(injected: str) -> pytest.MarkDecorator:
-    return pytest.mark.fault("peer", injected)
+    return pytest.mark.fault("peer", injected, True)
 
 
 @pytest.fixture

@@ -37,13 +37,13 @@ def test_f14_a_receiver_that_never_acknowledges_is_left(scene: Scene) -> None:
 @row("F15", "keep-alives for much longer than the time-out")
 def test_f15_a_busy_receiver_is_waited_for(scene: Scene) -> None:
     def busy(peer: Peer, window: Window) -> None:
-        for _ in range(15):
+        for _ in range(10):
             peer.closed.wait(0.2)
             peer.keep_alive()
         peer.ack(window.count)
 
     scripted = scene.scripted(answering(busy, acknowledged))
-    scene.producer(scripted.host, events=EVENTS, options={"ack_timeout": 1.0})
+    scene.producer(scripted.host, events=EVENTS, options={"ack_timeout": 0.6})
     scene.judge(bound=0)
 
 
