@@ -50,7 +50,7 @@ class Injected:
         if self._process.poll() is not None:
             assert self._process.stderr is not None
             raise AssertionError(f"strace cannot attach: {self._process.stderr.read().decode()}")
-        return all(_tracer(self._pid, thread) for thread in os.listdir(f"/proc/{self._pid}/task"))  # noqa: PTH208
+        return all(_tracer(self._pid, thread) for thread in os.listdir(f"/proc/{self._pid}/task"))
 
 
 def _tracer(pid: int, thread: str) -> int:
