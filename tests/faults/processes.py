@@ -164,6 +164,15 @@ class Producer:
     def pid(self) -> int:
         return self.process.pid
 
+    def wait_until_ready(self) -> None:
+        """Wait until it has made everything it needs, and waits for `begin`."""
+        wait_until(lambda: Path(self.order.ledger).exists(), otherwise="the producer does not start")
+
+    @property
+    def ended_well(self) -> bool:
+        """True if it runs, or has told of itself."""
+        return self.process.poll() in (None, 0)
+
     def begin(self) -> None:
         Path(self.order.begin_at).touch()
 

@@ -89,10 +89,10 @@ class Thread:
 
 def main() -> None:
     order = ProducerOrder.from_json(sys.argv[1])
-    ledger = Ledger(order.ledger)
     memory = memory_bytes("VmRSS")
     shipping = OurShipper(order) if order.client == "shipper" else PEERS[order.client](order)
     before = belongings()
+    ledger = Ledger(order.ledger)  # that it is there says that everything is imported and made
     await_path(order.begin_at)
     with ExitStack() as stack:
         for name in order.mischief:

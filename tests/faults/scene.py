@@ -12,7 +12,7 @@ from beats_core.inbox import REFUSALS
 from beats_core.options import OPTIONS
 from faults import ledgers
 from faults.orders import ProducerOrder, SinkOrder
-from faults.processes import PATIENCE, Arrivals, GoSink, Producer, ScriptedSink, Sink, wait_until
+from faults.processes import Arrivals, GoSink, Producer, ScriptedSink, Sink, wait_until
 from faults.table import Row
 from support.go_lumber import GoReceiver
 from support.scripted import Script, Scripted
@@ -22,6 +22,7 @@ WINDOW = 100  # events: many windows in a short time, and duplicates are counted
 PIPELINING = 2
 # What a killed process had sent, and the acknowledgements it had read but not yet noted on disk.
 WINDOWS_PER_CRASH = 2 * PIPELINING
+_SILENCE = 4.0  # seconds without an arrival after which none is expected
 MEMORY = 96 << 20  # bytes that a producer may grow by; its queue is bounded by 16 MiB
 
 
@@ -134,17 +135,19 @@ class Scene:
         )
         self.row.recovery = time.monotonic() - began
 
-    def drain(self, hosts: str | Sequence[str], *, within: Sequence[str] = (), expected: int | None = None) -> None:
-        """Have a fresh process deliver what the spool holds, until nothing more comes."""
+    def drain(self, hosts: str | Sequence[str]) -> None:
+        """Have a fresh process deliver what the spool holds, until all that can come has come."""
         if not self.spooled:
             return
+        dropped = sum(_dropped(producer.report()["stats"]) for producer in self.producers if producer.ended_well)
         end = self.path(f"drained{len(self.producers)}")
-        producer = self.producer(hosts, within=within, events=1, threads=1, end_at=end)
-        wanted = self.accepted if expected is None else expected
-        deadline = time.monotonic() + PATIENCE / 2
-        # The spool says when it is empty; arrivals alone do not tell whether something is still to come.
-        while self._distinct_arrivals() < wanted and time.monotonic() < deadline:
-            time.sleep(0.1)
+        producer = self.producer(hosts, events=1, threads=1, end_at=end)
+        arrived, since = 0, time.monotonic()
+        # What a killed process may have had in memory nobody can say; then it is over when nothing comes any more.
+        while self._distinct_arrivals() < self.accepted - dropped and time.monotonic() - since < _SILENCE:
+            if self.arrived > arrived or not producer.accepted:
+                arrived, since = self.arrived, time.monotonic()
+            time.sleep(0.05)
         producer.release()
         producer.report()
 
@@ -183,7 +186,7 @@ class Scene:
         Returns:
             What the last producer told of itself.
         """
-        reports = [producer.report() for producer in self.producers if producer.process.returncode in (None, 0)]
+        reports = [producer.report() for producer in self.producers if producer.ended_well]
         balance = self.balance()
         dropped = sum(_dropped(report["stats"]) for report in reports)
         if losses is None:

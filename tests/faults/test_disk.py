@@ -87,6 +87,7 @@ def test_f39_errors_of_the_disk_lose_nothing(scene: Scene, error: str) -> None:
     sink = scene.sink()
     begin = scene.path("begin")
     producer = scene.producer(sink.host, events=EVENTS, rate=RATE, begin_at=begin)
+    producer.wait_until_ready()
     with Injected(producer.pid, *ERRORS[error]):
         producer.begin()
         producer.end()

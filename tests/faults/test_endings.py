@@ -61,6 +61,7 @@ def test_f32_no_system_call_is_a_bad_one_to_be_killed_at(scene: Scene, call: str
         producer = scene.producer(
             sink.host, events=300, rate=1000, begin_at=scene.path(f"begin{point}"), end_at=end, closing=10.0
         )
+        producer.wait_until_ready()
         with Injected(producer.pid, f"{call}:signal=SIGKILL:when={point}"):
             producer.begin()
             producer.release()
@@ -78,6 +79,7 @@ def test_f33_what_the_oom_killer_leaves_on_disk_is_delivered_by_the_next(scene: 
     sink = scene.sink()
     begin = scene.path("begin")
     producer = scene.producer(sink.host, events=100_000, rate=RATE, begin_at=begin, mischief=["hoards_memory"])
+    producer.wait_until_ready()
     with limited(producer.pid, memory=96 << 20):
         producer.begin()
         assert -signal.SIGKILL == producer.end()
