@@ -127,6 +127,7 @@ class Letters:
         descriptor = self._open()
         try:
             if os.write(descriptor, lines) != len(lines):
+                os.write(descriptor, b"\n")  # so that the next one is a line of its own
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
             os.close(descriptor)
