@@ -1,7 +1,9 @@
 # Everything a fresh clone needs is Python 3.11 or newer and make: each target makes its own environment first.
 #
-#   make demo | test | matrix | bench | soak | faults | docs | clean
+#   make demo | test | matrix | bench | soak | soak-spool | faults | faults-peers | docs | clean
 #
+#   faults           every row of the fault catalogue, and a table; BEATS_FAULTS=full takes its time
+#   faults-peers     some of them with PyLogBeat and python-logstash-async in our place
 #   matrix           what both clients promise, with each receiver of the field
 #
 #   ARGS="..."       handed on:  make test ARGS="-k protocol"
@@ -19,10 +21,10 @@ comma = ,
 empty =
 export PYTHON VENV
 
-.PHONY: help demo test matrix lint docs bench soak faults clean setup-demo setup-dev
+.PHONY: help demo test matrix lint docs bench soak soak-spool faults faults-peers clean setup-demo setup-dev
 
 help:
-	@sed -n '3,10s/^# \{0,1\}//p' Makefile
+	@sed -n '3,12s/^# \{0,1\}//p' Makefile
 
 demo: setup-demo
 	@$(RUN) beats_integrations.demo $(ARGS)
@@ -57,8 +59,14 @@ bench: setup-dev
 soak: setup-dev
 	PYTHONPATH=tests $(RUN) interop.million $(ARGS)
 
+soak-spool: setup-dev
+	PYTHONPATH=tests $(RUN) faults.soak $(ARGS)
+
 faults: setup-dev
-	$(RUN) pytest tests/faults $(ARGS)
+	$(RUN) pytest tests/faults --ignore tests/faults/test_peers.py $(ARGS)
+
+faults-peers: setup-dev
+	$(RUN) pytest tests/faults/test_peers.py $(ARGS)
 
 clean:
 	rm -rf .venv .venv-* .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* dist docs/_build

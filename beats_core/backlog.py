@@ -23,21 +23,32 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from typing import Self
 
-from beats_core.frames import Batch
+from beats_core.frames import Batch, Important
 
 REFUSALS = 3  # closings in a row before a window is halved
 DEAD_LETTERS = 16  # dead events kept for a look
+ENDLESS = 1 << 62
 
 
 class DeadLetter(bytes):
-    """An event that is not to be sent, and why: its payload, or of one that is too large how it begins."""
+    """An event that is not to be sent, and why: its payload, or of one that is too large how it begins.
+
+    Attributes:
+        reason: Why.
+        receiver: Who refused it last; empty if nobody did.
+        attempts: How often it was sent alone.
+    """
 
     reason: str
+    receiver: str
+    attempts: int
 
-    def __new__(cls, payload: bytes, reason: str) -> Self:
-        """Return the payload with the reason."""
+    def __new__(cls, payload: bytes, reason: str = "", receiver: str = "", attempts: int = 0) -> Self:
+        """Return the payload with what is known of its end."""
         letter = super().__new__(cls, payload)
         letter.reason = reason
+        letter.receiver = receiver
+        letter.attempts = attempts
         return letter
 
 
@@ -56,6 +67,7 @@ class Backlog:
 
     def __init__(self, bulk_max_size: int, bulk_max_bytes: int, flush_interval: float) -> None:
         self.closed = False
+        self.expecting = False  # what is in the spool is still to come
         self.appended = 0
         self.appended_bytes = 0
         self.acked = 0
@@ -65,6 +77,7 @@ class Backlog:
         self.dropped: Counter[str] = Counter()
         self.dead = 0
         self.dead_letters: deque[DeadLetter] = deque(maxlen=DEAD_LETTERS)
+        self._collected = 0
         self._bulk_max_size = bulk_max_size
         self._bulk_max_bytes = bulk_max_bytes
         self._flush_interval = flush_interval
@@ -76,6 +89,7 @@ class Backlog:
         self._leases: dict[int, Batch] = {}  # what is left of each lease, by the ordinal of the leased batch
         self._refusals: dict[int, int] = {}
         self._suspects: dict[int, int] = {}  # the ordinal of a suspect, and `acked` when it was last held against it
+        self._attempts: dict[int, int] = {}  # of suspects
         self._aside: dict[int, Batch] = {}  # suspects that wait for their trial
 
     @property
@@ -105,26 +119,23 @@ class Backlog:
         return min(waiting)
 
     def append(self, payloads: Sequence[bytes], now: float) -> None:
-        """Take over events, oldest first."""
-        if not self._filling:
-            self._filling_due = now + self._flush_interval
+        """Take over events, oldest first: all of them, or none if it raises for want of memory."""
+        filling = [*self._filling, *payloads]
         size = sum(map(len, payloads))
+        filling_bytes = self._filling_bytes + size
+        full: list[Batch] = []
+        due = self._filling_due if self._filling else now + self._flush_interval
+        if len(filling) >= self._bulk_max_size or filling_bytes >= self._bulk_max_bytes:
+            first = self.appended - len(self._filling)
+            *full, rest = Batch(filling, first).split(self._bulk_max_size, self._bulk_max_bytes)
+            if len(rest) == self._bulk_max_size or rest.size >= self._bulk_max_bytes:
+                full.append(rest)
+                rest = Batch(())
+            filling, filling_bytes, due = list(rest.payloads), rest.size, now + self._flush_interval
+        self._full.extend(full)
+        self._filling, self._filling_bytes, self._filling_due = filling, filling_bytes, due
         self.appended += len(payloads)
         self.appended_bytes += size
-        self._filling += payloads
-        self._filling_bytes += size
-        if len(self._filling) < self._bulk_max_size and self._filling_bytes < self._bulk_max_bytes:
-            return
-        *full, rest = Batch(self._filling, self.appended - len(self._filling)).split(
-            self._bulk_max_size, self._bulk_max_bytes
-        )
-        self._full.extend(full)
-        if len(rest) == self._bulk_max_size or rest.size >= self._bulk_max_bytes:
-            self._full.append(rest)
-            rest = Batch(())
-        self._filling = list(rest.payloads)
-        self._filling_bytes = rest.size
-        self._filling_due = now + self._flush_interval
 
     def take(self, now: float, alongside: Sequence[Batch] = (), at_most: int | None = None) -> Batch | None:
         """Lease what is due, or None: returned batches first, then full ones, then what is there.
@@ -142,23 +153,29 @@ class Backlog:
             return None
         suspect = self._suspect_to_try()
         if suspect is not None:
-            if alongside:  # the line is to run empty, or a steady load would pass the suspect over for ever
-                return None
-            batch = self._aside.pop(suspect)
-        elif self._returned:
-            if alongside and self._on_trial(self._returned[0]):
-                return None
-            batch = self._returned.pop(0)
-        elif self._full:
-            batch = self._full.popleft()
-        elif self._filling and (not self._leases or now >= self._filling_due):
-            batch = self._close_filling()
+            batch = self._aside[suspect]
         else:
+            if not (self._returned or self._full) and self._filling and (not self._leases or now >= self._filling_due):
+                self.hurry()
+            if not (self._returned or self._full):
+                return None
+            batch = (self._returned or self._full)[0]
+        if alongside and self._on_trial(batch):  # the line is to run empty: a steady load would pass it over for ever
             return None
-        if at_most is not None and len(batch) > at_most:
-            batch = self._cut(batch, at_most)
-        self._leases[batch.first] = batch
-        return batch
+        lease = batch if at_most is None or len(batch) <= at_most else Batch(batch.payloads[:at_most], batch.first)
+        rest = [] if lease is batch else [batch.tail(len(lease))]
+        # From here on nothing can fail, and leave an event in two places or in none.
+        self._leases[lease.first] = lease
+        if suspect is not None:
+            del self._aside[suspect]
+        elif self._returned:
+            self._returned[:1] = rest
+        else:
+            self._full.popleft()
+            self._returned = rest
+        if rest and lease.first in self._refusals:
+            self._refusals[lease.first] = 0  # a shorter window is another one; it still travels alone
+        return lease
 
     def wait_time(self, now: float, alongside: Sequence[Batch] = ()) -> float | None:
         """Return the seconds until `take` has something without a further call; None if it never will."""
@@ -186,11 +203,13 @@ class Backlog:
         if left is None or not 0 < count <= len(left):
             raise ValueError(f"ack of {count} events for {left!r}")
         rest = left.tail(count)
+        size = left.size - rest.size
         self.acked += count
-        self.acked_bytes += left.size - rest.size
-        self.settled_bytes += left.size - rest.size
+        self.acked_bytes += size
+        self.settled_bytes += size
         self._refusals.pop(batch.first, None)
         self._suspects.pop(batch.first, None)
+        self._attempts.pop(batch.first, None)
         if len(rest):
             self._leases[batch.first] = rest
         else:
@@ -209,20 +228,21 @@ class Backlog:
         if self._filling:
             self._full.append(self._close_filling())
 
-    def put_back(self, batch: Batch, *, refused: bool = False, proven: bool = True) -> None:
+    def put_back(self, batch: Batch, *, refused: bool = False, proven: bool = True, receiver: str = "") -> None:
         """Return what is left of a leased batch; it goes first next time.
 
         Args:
             batch: As it was taken.
             refused: The receiver closed the connection when this was its oldest window, acknowledging nothing of it.
             proven: It had accepted something on that connection; else that it refuses says nothing of an event.
+            receiver: Its name, for a dead letter.
         """
         if self.closed:
             return
         left = self._leases.pop(batch.first)
         self.resent += len(left)
         if left.first in self._suspects:
-            self._judge(left, refused=refused, proven=proven)
+            self._judge(left, receiver, refused=refused, proven=proven)
             return
         refusals = self._refusals.pop(batch.first, 0) + 1
         if not refused or refusals < REFUSALS:
@@ -235,6 +255,7 @@ class Backlog:
             insort(self._returned, left.tail(middle), key=_ordinal)
         else:
             self._suspects[left.first] = self.acked
+            self._attempts[left.first] = REFUSALS
             self._aside[left.first] = left
 
     def bury(self, letter: DeadLetter) -> None:
@@ -246,31 +267,76 @@ class Backlog:
         self.dead += 1
         self.dead_letters.append(letter)
 
-    def drop_all(self, reason: str) -> int:
+    def drop_oldest(self, size: int, overhead: int = 0) -> int:
+        """Give up the oldest events that wait, until so many bytes are free; important ones only after all others.
+
+        Args:
+            size: Bytes to free.
+            overhead: What each event takes beside its payload.
+
+        Returns:
+            How many events that were. They are counted in `dropped["oldest"]`.
+        """
+        self.hurry()  # what is filling is numbered from behind, without a gap
+        dropped = 0
+        for important_too in (False, True):
+            for room in (self._returned, self._full):
+                for place, batch in enumerate(room):
+                    if size <= 0:
+                        break
+                    if self._on_trial(batch):
+                        continue
+                    kept = _without_oldest(batch, size, overhead, important_too=important_too)
+                    room[place] = kept
+                    gone, freed = len(batch) - len(kept), batch.size - kept.size
+                    dropped += gone
+                    size -= freed + gone * overhead
+                    self.settled_bytes += freed
+        self._returned = [batch for batch in self._returned if len(batch)]
+        self._full = deque(batch for batch in self._full if len(batch))
+        if dropped:
+            self.dropped["oldest"] += dropped
+        return dropped
+
+    def unsettled(self) -> list[tuple[int, int]]:
+        """Return the ordinals of all events that are not settled, as runs: the first of each, and the one behind it.
+
+        Sorted. The last has no end: it begins with what waits for its first connection, and what is yet to be appended
+        belongs to it. A run may hold some that are dead; where `drop_oldest` left gaps, the numbers are too low.
+        """
+        batches = [*self._leases.values(), *self._returned, *self._aside.values()]
+        waiting = self._full[0].first if self._full else self.appended - len(self._filling)
+        return [*sorted((batch.first, batch.first + len(batch)) for batch in batches), (waiting, ENDLESS)]
+
+    def collect_letters(self) -> list[DeadLetter]:
+        """Return the dead letters since the last call, the newest `DEAD_LETTERS` of them."""
+        new = min(self.dead - self._collected, len(self.dead_letters))
+        self._collected = self.dead
+        return list(self.dead_letters)[len(self.dead_letters) - new :]
+
+    def drop_all(self, reason: str, *, spared: int = 0) -> int:
         """Drop everything that is not settled, leased or not, and return how many events that were.
 
         The ledger is closed then: what a sender still reports about its leases is ignored.
+
+        Args:
+            reason: To count them by.
+            spared: How many of them are in the spool, where the next process finds them; they stay `pending`.
         """
         self.closed = True
-        count = self.pending + self.in_flight
+        count = self.pending + self.in_flight - spared
         if count:
             self.dropped[reason] += count
         self.settled_bytes = self.appended_bytes
         self._filling = []
         self._filling_bytes = 0
-        for room in (self._full, self._returned, self._leases, self._refusals, self._suspects, self._aside):
+        self._returned = []
+        for room in (self._full, self._leases, self._refusals, self._suspects, self._attempts, self._aside):
             room.clear()
         return count
 
     def _on_trial(self, batch: Batch) -> bool:
         return batch.first in self._refusals or batch.first in self._suspects
-
-    def _cut(self, batch: Batch, count: int) -> Batch:
-        """Return the oldest events of a batch and put the others back in line."""
-        insort(self._returned, batch.tail(count), key=_ordinal)
-        if batch.first in self._refusals:
-            self._refusals[batch.first] = 0  # a shorter window is another one; it still travels alone
-        return Batch(batch.payloads[:count], batch.first)
 
     def _close_filling(self) -> Batch:
         batch = Batch(self._filling, self.appended - len(self._filling))
@@ -278,16 +344,19 @@ class Backlog:
         self._filling_bytes = 0
         return batch
 
-    def _judge(self, suspect: Batch, *, refused: bool, proven: bool) -> None:
+    def _judge(self, suspect: Batch, receiver: str, *, refused: bool, proven: bool) -> None:
         """Count a refusal against a suspect if others were accepted meanwhile; set it aside again, or it is dead."""
         first = suspect.first
+        self._attempts[first] += 1
         if refused and self._suspects[first] < self.acked:
             self._suspects[first] = self.acked
             self._refusals[first] = self._refusals.get(first, 0) + proven
         if self._refusals.get(first) == REFUSALS:
+            reason = "refused while others were accepted"
+            letter = DeadLetter(suspect.payloads[0], reason, receiver, self._attempts.pop(first))
             del self._suspects[first], self._refusals[first]
             self.dead += 1
-            self.dead_letters.append(DeadLetter(suspect.payloads[0], "refused while others were accepted"))
+            self.dead_letters.append(letter)
             self.settled_bytes += suspect.size
         else:
             self._aside[first] = suspect
@@ -296,3 +365,17 @@ class Backlog:
         """Return a suspect to try now: others were accepted since, or there is nothing else to do."""
         idle = not (self._returned or self._full or self._filling or self._leases)
         return next((first for first in self._aside if idle or self._suspects[first] < self.acked), None)
+
+
+def _without_oldest(batch: Batch, size: int, overhead: int, *, important_too: bool) -> Batch:
+    """Return the batch without its oldest events, as many as take so many bytes.
+
+    What is left keeps the number of the first: the numbers behind it are then too low, but not too high, and its own.
+    """
+    kept: list[bytes] = []
+    for payload in batch.payloads:
+        if size > 0 and (important_too or type(payload) is not Important):
+            size -= len(payload) + overhead
+        else:
+            kept.append(payload)
+    return Batch(kept, batch.first)

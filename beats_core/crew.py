@@ -12,20 +12,24 @@ shipper's.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 from beats_core.backlog import Backlog
 from beats_core.backoff import Backoff, give_or_take
+from beats_core.here import SenderHere
 from beats_core.hosts import Host, resolve
 from beats_core.lifecycle import join, signals_blocked
+from beats_core.native import SimpleQueue, Thread, new_thread, wait_for_item
 from beats_core.options import Options
 from beats_core.sender import Sender
 from beats_core.stats import HostStats, add_hosts
 
 _logger = logging.getLogger("beats_core.crew")
+
+AnySender = TypeVar("AnySender", bound=Sender)
 
 
 class Names:
@@ -51,7 +55,7 @@ class Names:
 class _Member:
     host: Host | None  # None: all of them
     sender: Sender
-    thread: threading.Thread | None = None
+    thread: Thread | None = None
     leaving: bool = False
 
 
@@ -62,7 +66,7 @@ class Crew:
         options: The shipper's.
         backlog: What they deliver.
         lock: Guards it, and the list of the senders.
-        on_settled: As a sender takes it.
+        settling: As a sender takes it.
     """
 
     def __init__(
@@ -70,19 +74,20 @@ class Crew:
         options: Options,
         backlog: Backlog,
         lock: AbstractContextManager[object],
-        on_settled: Callable[[], None],
+        settling: Callable[[], AbstractContextManager[object]],
     ) -> None:
         self._options = options
         self._backlog = backlog
         self._lock = lock
-        self._on_settled = on_settled
+        self._settling = settling
         self._members: tuple[_Member, ...] = ()  # replaced, never changed: any thread may walk over it
         self._past: dict[str, HostStats] = {}  # what senders did that are gone
         self._past_ack: float | None = None
+        self._here: tuple[_Member, SenderHere] | None = None
         self._deadline: float | None = None
         self._closed = False
-        self._names_thread: threading.Thread | None = None
-        self._stopping = threading.Event()
+        self._names_thread: Thread | None = None
+        self._stopping: SimpleQueue[None] = SimpleQueue()
         # A proxy resolves names itself, unless it is told not to.
         resolves = options.resolve_all and (options.proxy_url is None or options.proxy_use_local_resolver)
         self._follows_names = resolves and options.loadbalance
@@ -113,12 +118,15 @@ class Crew:
             RuntimeError: No thread can be started.
             OSError: There is no descriptor left.
         """
+        if self._here is not None:
+            self._dismiss(self._here[0])  # what it had in flight is sent again
+            self._here = None
         self._deadline, self._closed = None, False
-        self._stopping.clear()
+        self._stopping = SimpleQueue()
         hosts = self._options.addresses
         if self._follows_names:
             with signals_blocked():
-                thread = threading.Thread(target=self._follow_names, name="beats-names", daemon=True)
+                thread = new_thread(self._follow_names, "beats-names")
                 thread.start()
             self._names_thread = thread
         elif self._options.loadbalance:
@@ -132,20 +140,29 @@ class Crew:
         Raises:
             OSError: There is no descriptor left.
         """
-        member = self._hire(None)  # one for all hosts: several would have to run in turn
-        with self._lock:
-            self._members = (*self._members, member)
-        member.sender.stop(deadline)
+        member, sender = self._hire_here()
+        sender.stop(deadline)
         try:
-            member.sender.run()
+            sender.run()
         finally:
+            self._here = None
             self._dismiss(member)
+
+    def deliver_some(self, deadline: float) -> None:
+        """Deliver in the calling thread what can be delivered by `deadline`, and keep the line for the next call.
+
+        Raises:
+            OSError: There is no descriptor left.
+        """
+        _, sender = self._hire_here()
+        sender.deliver_some(deadline)
 
     def stop(self, deadline: float) -> None:
         """Have the senders end when everything is settled, or at `deadline`, and wait for them."""
         with self._lock:
             self._deadline = deadline
-        self._stopping.set()
+        self._stopping.put(None)
+        self._here = None
         if not self._members and self._names_thread is not None:
             join([self._names_thread], deadline)  # which is about to start the first senders, and stops them
         with self._lock:
@@ -165,18 +182,29 @@ class Crew:
         for member in self._members:
             member.sender.abandon()
 
+    def _hire_here(self) -> tuple[_Member, SenderHere]:
+        """Return the one sender for the calling thread, for all hosts: several would have to run in turn."""
+        if self._here is None:
+            sender = self._make(SenderHere, None)
+            self._here = _Member(None, sender), sender
+            with self._lock:
+                self._members = (*self._members, self._here[0])
+        return self._here
+
     def _hire(self, host: Host | None) -> _Member:
+        return _Member(host, self._make(Sender, host))
+
+    def _make(self, kind: type[AnySender], host: Host | None) -> AnySender:
         hosts = self._options.addresses if host is None else (host,)
-        sender = Sender(
+        return kind(
             hosts,
             self._options,
             self._backlog,
             self._lock,
-            on_settled=self._on_settled,
+            settling=self._settling,
             wake_others=self.wake,
             resolve=Names(hosts) if host is None and self._resolves else None,
         )
-        return _Member(host, sender)
 
     def _launch(self, hosts: Sequence[Host | None]) -> None:
         with self._lock, signals_blocked():  # locked: `stop` finds all of them under way, or none
@@ -187,7 +215,7 @@ class Crew:
             for member in members:
                 if self._deadline is not None:
                     member.sender.stop(self._deadline)
-                thread = threading.Thread(target=member.sender.run, name="beats-shipper", daemon=True)
+                thread = new_thread(member.sender.run, "beats-shipper")
                 try:
                     thread.start()
                 except RuntimeError:
@@ -224,7 +252,7 @@ class Crew:
                     self.deliver(self._deadline)
             if not failed:
                 backoff.reset()
-            if self._stopping.wait(backoff.wait_time() if failed else give_or_take(interval)):
+            if wait_for_item(self._stopping, backoff.wait_time() if failed else give_or_take(interval)):
                 return
 
     def _adjust(self, hosts: Sequence[Host]) -> None:

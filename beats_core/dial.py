@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 from time import monotonic
 from typing import Any
 
+from beats_core import native
 from beats_core.diagnosis import failure_reason, handshaking
 from beats_core.hosts import Host, Proxy, parse_proxy, resolve
 from beats_core.options import Options
@@ -135,12 +136,15 @@ def _tunnel(proxy: Proxy, at: Host, target: Host, options: Options, until: float
 def _encrypt(
     line: socket.socket, context: ssl.SSLContext, target: Host, options: Options, until: float | None
 ) -> ssl.SSLSocket:
+    encrypted = None
     try:
         with handshaking():
             line.settimeout(_limit(options.handshake_seconds, until))
-            return context.wrap_socket(line, server_hostname=server_name(target))
+            encrypted = context.wrap_socket(line, server_hostname=server_name(target), do_handshake_on_connect=False)
+            native.leave_to_parent(encrypted).do_handshake()
+            return encrypted
     except BaseException:
-        line.close()
+        (encrypted or line).close()
         raise
 
 
@@ -160,12 +164,12 @@ def new_socket(target: Host, options: Options) -> tuple[socket.socket, Any]:
     if target.is_unix:
         if not hasattr(socket, "AF_UNIX"):  # Windows
             raise Unreachable("there are no unix sockets on this platform")
-        return socket.socket(socket.AF_UNIX), target.name
+        return native.new_socket(socket.AF_UNIX), target.name
     # Numeric: nothing is looked up but the family and the zone of the address.
-    ((family, _, _, _, address), *_) = socket.getaddrinfo(
+    ((family, _, _, _, address), *_) = native.getaddrinfo(
         target.address, target.port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
     )
-    line = socket.socket(family)
+    line = native.new_socket(family)
     try:
         set_tcp_options(line, options)
         if options.source_address:

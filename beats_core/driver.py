@@ -11,6 +11,7 @@ from typing import NoReturn, Unpack
 from beats_core.diagnosis import Ending, Facts, loss_hint
 from beats_core.envelope import Envelope, Event
 from beats_core.errors import AckTimeout, ConnectionLost, ProtocolError, Stalled
+from beats_core.forks import renew_if_forked
 from beats_core.frames import Batch
 from beats_core.hosts import Host
 from beats_core.options import Options, OptionValues
@@ -67,6 +68,7 @@ class Driver:
             return Batch(())
         if isinstance(events, Batch):
             return events
+        renew_if_forked()  # a child's ids are its own
         return Batch(self._envelope.seal_all(events))
 
     def _window(self, events: Events) -> Batch:

@@ -24,6 +24,7 @@ import msgspec
 
 from beats_core.encoding import as_dict, by_name, encode_dict, encode_ordinary, ready_json
 from beats_core.errors import EventTooLarge
+from beats_core.forks import after_fork
 from beats_core.options import Options
 from beats_core.truncation import truncate
 from beats_core.version import VERSION
@@ -45,8 +46,7 @@ def _draw() -> None:
 
 
 _draw()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_draw)
+after_fork(_draw)
 
 
 class Envelope:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401 - else at the first name, when there may be no descriptor left to read it with
 import socket
 from collections.abc import Iterable
 from ipaddress import ip_address
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from beats_core.errors import OptionError
+from beats_core.native import getaddrinfo
 
 DEFAULT_PORT = 5044  # Logstash's and Filebeat's
 _MAX_PORT = 65_535
@@ -116,7 +118,7 @@ def resolve(host: Host) -> list[Host]:
     """
     if host.is_unix or host.address:
         return [host]
-    return with_addresses(host, socket.getaddrinfo(host.name, host.port, type=socket.SOCK_STREAM))
+    return with_addresses(host, getaddrinfo(host.name, host.port, type=socket.SOCK_STREAM))
 
 
 def with_addresses(host: Host, found: Iterable[tuple[Any, ...]]) -> list[Host]:

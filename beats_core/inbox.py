@@ -2,17 +2,23 @@
 
 `put` is on the application's path. It takes no lock and wakes nobody but a reader that is blocked for want of
 events; `queue.SimpleQueue` is the one hand-off that survives a log call from a finaliser or a signal handler in
-the middle of another one. The gauges are plain integers: `accepted` and `_accepted` are written by the threads
-that put, `_settled` by ours. No call stands between reading and writing one, and CPython switches threads at calls.
+the middle of another one. The gauges are plain integers: `accepted`, `_accepted` and those of what was given up are
+written by the threads that put, `_settled` by ours. No call stands between reading and writing one, and CPython
+switches threads at calls.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
+from contextlib import suppress
+from queue import Empty
 from threading import TIMEOUT_MAX
 from typing import Generic, TypeVar
+
+from beats_core.frames import Important
+from beats_core.native import SimpleQueue
 
 _logger = logging.getLogger("beats_core.inbox")
 
@@ -21,8 +27,7 @@ Marker = TypeVar("Marker")
 OVERHEAD = 64  # bytes a small bytes object takes beside its contents, and its places in queue and batch
 KICK_BYTES = 256 << 10  # wakes the reader before its time: a window is about to fill
 RESERVE = 10  # per cent of the bytes that only important events may use
-IMPORTANT = 40  # logging.ERROR
-REFUSALS = ("full", "too_large", "invalid", "failed", "closed")
+REFUSALS = ("full", "disk", "too_large", "invalid", "failed", "closed")
 _REPORT_PAUSE = 10.0  # seconds between two reports
 
 
@@ -31,31 +36,54 @@ class Inbox(Generic[Marker]):
 
     Args:
         max_bytes: Most bytes of events that are accepted and not yet settled, here or further on.
+        keep_level: Events from this level on may use the reserve.
+        gives_up: Without room the oldest ordinary event here gives way, or for want of one the oldest important.
+
+    Attributes:
+        accepted: Events that were accepted, ever; those that gave way later included.
+        given_up: Events that gave way.
     """
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, *, keep_level: int = 40, gives_up: bool = False) -> None:
+        self.accepted = 0
+        self.given_up = 0
+        self._keep_level = keep_level
+        self._gives_up = gives_up
         self._max_bytes = max_bytes
         self._max_bytes_of_ordinary = max_bytes - max_bytes * RESERVE // 100
         self._events: SimpleQueue[bytes | Marker] = SimpleQueue()
+        self._spared: deque[bytes | Marker] = deque()  # older than what is in the queue
         self._kicks: SimpleQueue[None] = SimpleQueue()
-        self.accepted = 0  # events, ever
-        self._accepted = 0  # their bytes
+        self._accepted = 0  # bytes
+        self._given_up = 0
         self._settled = 0
-        self._kick_at = KICK_BYTES
+        self._kick_bytes = self._kick_at = min(KICK_BYTES, max_bytes // 4)
         self._gathering = False
+
+    @property
+    def closed(self) -> bool:
+        """True when everything is refused."""
+        return self._max_bytes < 0
 
     @property
     def waiting_bytes(self) -> int:
         """Bytes accepted and not settled, overhead included."""
-        return self._accepted - self._settled
+        return self._accepted - self._given_up - self._settled
 
     def put(self, payload: bytes, level: int) -> bool:
         """Accept a payload, or return False if there is no room for it, or it is closed. Any thread, never blocks."""
         size = len(payload) + OVERHEAD
-        # From here to the hand-over there is no call, so no other thread's put or close comes between.
-        accepted = self._accepted + size
-        if accepted - self._settled > (self._max_bytes if level >= IMPORTANT else self._max_bytes_of_ordinary):
-            return False
+        important = level >= self._keep_level
+        if self._gives_up and important and type(payload) is bytes:
+            payload = Important(payload)
+        # From one look at the room to the hand-over there is no call, so no other thread's put or close comes between.
+        while True:
+            accepted = self._accepted + size
+            room = self._max_bytes if important else self._max_bytes_of_ordinary
+            if accepted - self._given_up - self._settled <= room:
+                break
+            if size > room or not self._gives_up or not self._give_up(important=important):
+                return False
         self._accepted = accepted
         self.accepted += 1
         self._events.put(payload)
@@ -63,6 +91,16 @@ class Inbox(Generic[Marker]):
             self._kick_at = accepted + self._max_bytes  # once: the reader sets it anew
             self._kicks.put(None)
         return True
+
+    def note(self, size: int, marker: Marker) -> None:
+        """Count an event of so many bytes that was accepted elsewhere, and place a marker for it. Any thread."""
+        self.accepted += 1
+        self._accepted = accepted = self._accepted + size
+        self._settled += size
+        self._events.put(marker)
+        if accepted > self._kick_at:
+            self._kick_at = accepted + self._max_bytes
+            self._kicks.put(None)
 
     def close(self) -> None:
         """Refuse everything from now on; what was accepted is in the queue already. Any thread."""
@@ -82,20 +120,17 @@ class Inbox(Generic[Marker]):
         """Make room: so many events of that many bytes in all are settled. One thread at a time."""
         self._settled += size + count * OVERHEAD
 
-    def wait(self) -> list[bytes | Marker]:
-        """Block until there is something and return all there is, oldest first. The reading thread only."""
-        return [self._events.get(), *self.drain()]
+    def wait(self, at_most: float | None = None) -> list[bytes | Marker]:
+        """Block until there is something, or for so many seconds, and return all there is. The reading thread only."""
+        try:
+            first = self._events.get(timeout=None if at_most is None else min(max(0.0, at_most), TIMEOUT_MAX))
+        except Empty:
+            return self.drain()
+        return [*self._drain_spared(), first, *self._drain_queue()]
 
     def drain(self) -> list[bytes | Marker]:
         """Return all there is now, oldest first. The reading thread only."""
-        drained: list[bytes | Marker] = []
-        try:
-            for _ in range(self._events.qsize()):
-                drained.append(self._events.get_nowait())  # noqa: PERF401 - keeps what it has when the queue is empty
-        except Empty:  # another reader, which there is only while a program ends
-            pass
-        self._kick_at = self._accepted + KICK_BYTES
-        return drained
+        return [*self._drain_spared(), *self._drain_queue()]
 
     def gather(self, busy: Callable[[], bool], at_most: float) -> None:
         """While busy, let events gather for that many seconds, or until a kick. The reading thread only."""
@@ -108,6 +143,49 @@ class Inbox(Generic[Marker]):
         except Empty:
             self._gathering = False
 
+    def _drain_spared(self) -> list[bytes | Marker]:
+        drained: list[bytes | Marker] = []
+        with suppress(IndexError):  # also when a thread that puts was faster
+            while True:
+                drained.append(self._spared.popleft())
+        return drained
+
+    def _drain_queue(self) -> list[bytes | Marker]:
+        drained: list[bytes | Marker] = []
+        try:
+            for _ in range(self._events.qsize()):
+                drained.append(self._events.get_nowait())  # noqa: PERF401 - keeps what it has when the queue is empty
+        except Empty:  # another reader: a thread that puts and needs room, or one that closes
+            pass
+        self._kick_at = self._accepted + self._kick_bytes
+        return drained
+
+    def _give_up(self, *, important: bool) -> bool:
+        """Let the oldest ordinary event here give way, or the oldest important one to an important one."""
+        try:
+            while type(oldest := self._events.get_nowait()) is not bytes:
+                self._spared.append(oldest)
+        except Empty:
+            return self._give_up_spared(important=important)
+        self._count_given_up(oldest)
+        return True
+
+    def _give_up_spared(self, *, important: bool) -> bool:
+        """Do so when nothing is in the queue but what was spared before."""
+        with suppress(IndexError):
+            oldest = self._spared.popleft()
+            if important and type(oldest) is Important:
+                self._count_given_up(oldest)
+                return True
+            self._spared.appendleft(oldest)
+            self._events.put(self._spared.pop())  # the reader may sleep, and looks only there
+        return False
+
+    def _count_given_up(self, payload: bytes) -> None:
+        size = len(payload) + OVERHEAD
+        self._given_up += size
+        self.given_up += 1
+
 
 class Refusals:
     """Counts the events that were not accepted, by reason, and says so once per change of state."""
@@ -115,6 +193,7 @@ class Refusals:
     def __init__(self) -> None:
         self.counts = dict.fromkeys(REFUSALS, 0)
         self.unreported = False
+        self._given_up = 0
         self._told = 0
         self._report_again_at = 0.0
 
@@ -124,20 +203,30 @@ class Refusals:
         begun, self.unreported = self.unreported, True
         return not begun
 
-    def report(self, now: float) -> None:
-        """Say that events are refused, or no longer are; each at most every ten seconds. One thread."""
+    def report(self, now: float, given_up: int = 0) -> None:
+        """Say that events are lost, or no longer are; each at most every ten seconds. One thread.
+
+        Args:
+            now: The time.
+            given_up: How many accepted events gave way to newer ones so far.
+        """
+        self.unreported = self.unreported or given_up > self._given_up
         if not self.unreported or now < self._report_again_at:
             return
         refused = sum(self.counts.values())
-        reasons = ", ".join(f"{reason} {number}" for reason, number in self.counts.items() if number)
+        counts = {**self.counts, "oldest": given_up}
+        reasons = ", ".join(f"{reason} {number}" for reason, number in counts.items() if number)
+        how = " or ".join(how for how, number in (("refused", refused), ("given up", given_up)) if number)
+        lost = refused + given_up
+        self._given_up = given_up
         if not self._told:
-            _logger.warning("events are refused: %s so far", reasons)
-        elif refused == self._told:
-            _logger.warning("events are accepted again; refused in all: %s", reasons)
+            _logger.warning("events are %s: %s so far", how, reasons)
+        elif lost == self._told:
+            _logger.warning("events are accepted again; %s in all: %s", how, reasons)
             self.unreported = False
-            refused = 0
+            lost = 0
         else:
-            self._told = refused
+            self._told = lost
             return
-        self._told = refused
+        self._told = lost
         self._report_again_at = now + _REPORT_PAUSE

@@ -7,7 +7,6 @@ the application registers later, and what they log is delivered. Children of mul
 from __future__ import annotations
 
 import atexit
-import os
 import signal
 import sys
 import threading
@@ -16,6 +15,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 from typing import Protocol
+
+from beats_core import native
+from beats_core.forks import after_fork, renew_if_forked
+from beats_core.native import Thread
 
 _GRACE = 0.5  # seconds a thread may take beyond its deadline to notice it
 
@@ -54,11 +57,10 @@ def signals_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def join(threads: Iterable[threading.Thread], deadline: float) -> None:
-    """Wait for threads that were told to end by `deadline`, and not much longer; for all but the one that asks."""
+def join(threads: Iterable[Thread], deadline: float) -> None:
+    """Wait for threads that were told to end by `deadline`, and not much longer."""
     for thread in threads:
-        if thread is not threading.current_thread():
-            thread.join(lock_timeout(deadline))
+        native.join(thread, lock_timeout(deadline))
 
 
 def lock_timeout(deadline: float) -> float:
@@ -75,6 +77,7 @@ def finish_with_multiprocessing() -> None:
 
 
 def _finish_all(*, close: bool = True) -> None:
+    renew_if_forked()  # what the parent accepted is none of this process's business
     began = monotonic()  # they share the time
     for living in list(_living):
         living.finish(began, close=close)
@@ -86,5 +89,4 @@ def _begin_anew() -> None:
 
 
 atexit.register(_finish_all)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew)
+after_fork(_begin_anew)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from threading import Thread
 
 from beats_core.backlog import Backlog
 from beats_core.client import Client
 from beats_core.errors import AckTimeout, ConnectionLost, Stalled
 from beats_core.frames import Batch
 from beats_core.hosts import Host
+from beats_core.native import new_thread
 from beats_core.options import Options
 from beats_core.slow_start import SlowStart
 from beats_core.stats import HostStats
@@ -133,7 +133,8 @@ class Line:
             batch = self.leased[0]
             untouched = backlog.left(batch) == len(batch)
             # Only the oldest window was being worked on, so only that one can be what the peer refused.
-            backlog.put_back(batch, refused=refused and untouched, proven=self.worked)
+            receiver = str(self.target.host)
+            backlog.put_back(batch, refused=refused and untouched, proven=self.worked, receiver=receiver)
             del self.leased[0]  # not before: what fails on the way is tried again
             refused = False
 
@@ -181,7 +182,7 @@ class Dialing:
     def begin(self) -> None:
         """Connect in a thread of its own; here, where none can be started."""
         try:
-            Thread(target=self.run, name="beats-dialing", daemon=True).start()
+            new_thread(self.run, "beats-dialing").start()
         except RuntimeError:
             self.run()
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import ipaddress
+import os
 import re
 import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from beats_core.errors import OptionError
@@ -158,9 +160,9 @@ def whole(least: int, most: int, what: str = "") -> Kind:
     return Kind(allowed, _whole_between(least, most), int)
 
 
-def size(most: int) -> Kind:
+def size(most: int, least: int = 1) -> Kind:
     """Return the kind of a number of bytes."""
-    return Kind(f"a whole number of bytes, 1 to {most}", _whole_between(1, most), _read_size)
+    return Kind(f"a whole number of bytes, {least} to {most}", _whole_between(least, most), _read_size)
 
 
 def _read_size(text: str) -> int:
@@ -210,6 +212,11 @@ def _text(value: object) -> str:
     return value
 
 
+def _path(value: object) -> str:
+    # Absolute, because the program may go to another directory, and so that equal ones are equal.
+    return str(Path(_text(os.fspath(value) if isinstance(value, os.PathLike) else value)).absolute())
+
+
 def _hosts(value: object) -> tuple[str, ...]:
     listed = value.split(",") if isinstance(value, str) else value
     if not isinstance(listed, Sequence) or isinstance(listed, bytes | bytearray) or not listed:
@@ -250,6 +257,7 @@ NEVER = SOME_SECONDS.or_none("for never", zero_too=True)
 KEEPALIVE = seconds(1, 32_767)  # Linux: MAX_TCP_KEEPIDLE, MAX_TCP_KEEPINTVL
 AS_TIMEOUT = SOME_SECONDS.or_none("for `timeout`")
 TEXT = Kind("a text that is not empty", _text)
+PATH = Kind("a path", _path).or_none("for none")
 HOSTS = Kind("one host or a list of hosts, each 'name:port'", _hosts)
 PROXY = Kind("a URL `socks5://`, `socks5h://` or `http://` with host and port", _proxy).or_none("for no proxy")
 ADDRESS = Kind("an address of IPv4 or IPv6", _address).or_none("for the system's choice")

@@ -24,6 +24,7 @@ from beats_core.option_kinds import (
     MOST_FRAME_BYTES,
     MOST_MEMORY_BYTES,
     NEVER,
+    PATH,
     PROXY,
     SECONDS,
     SOME_SECONDS,
@@ -75,6 +76,14 @@ class OptionValues(TypedDict, total=False):
     max_event_bytes: int
     on_too_large: str
     queue_mem_bytes: int
+    on_full: str
+    block_timeout: float
+    keep_level: int
+    spool: str | None
+    durability: str | None
+    fsync: str
+    spool_max_bytes: int
+    spool_min_free_bytes: int
     shutdown_timeout: float
     ssl: Ssl
     proxy_url: str | None
@@ -177,7 +186,35 @@ class Options:
         '"drop" refuses such an event, "truncate" shortens its texts, "dead_letter" sets it aside',
     )
     queue_mem_bytes: int = option(
-        64 << 20, size(MOST_MEMORY_BYTES), "Most memory for events that are not settled; then the newest are refused"
+        64 << 20, size(MOST_MEMORY_BYTES), "Most memory for events that are not settled; then: see `on_full`"
+    )
+    on_full: str = option(
+        "drop_newest",
+        one_of("drop_newest", "drop_oldest", "block"),
+        "Without room: refuse the event, give up the oldest, or wait for `block_timeout` and then refuse it",
+    )
+    block_timeout: float = option(1.0, SECONDS, 'How long `put()` waits for room with `on_full="block"`')
+    keep_level: int = option(
+        40, whole(0, 1000), "Events from this level on are given up last, and the last tenth of the room is theirs"
+    )
+    spool: str | None = option(
+        None, PATH, "The directory for events on disk; many processes may share it", filebeat="queue.disk.path"
+    )
+    durability: str | None = option(
+        None,
+        one_of("memory", "spool", "journal").or_none('for "spool" with a directory, else "memory"'),
+        'Where an event is when it is accepted: in "memory", soon on disk ("spool"), or on disk ("journal")',
+    )
+    fsync: str = option(
+        "second",
+        one_of("none", "second", "each"),
+        "When the disk is told to keep what was written; none: by the system",
+    )
+    spool_max_bytes: int = option(
+        1_000_000_000, size(MOST_MEMORY_BYTES), "Most bytes on disk", filebeat="queue.disk.max_size"
+    )
+    spool_min_free_bytes: int = option(
+        100_000_000, size(MOST_MEMORY_BYTES, least=0), "Free bytes of the disk that are not touched"
     )
     shutdown_timeout: float = option(5.0, SECONDS, "How long `close()` and the end of the program wait for acks")
     ssl: Ssl = option(  # noqa: RUF009 - a field, like the others

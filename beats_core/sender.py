@@ -38,7 +38,7 @@ class Sender:
         options: The shipper's.
         backlog: Shared with others; guarded by `lock`.
         lock: Held only for moments.
-        on_settled: Called in the sender's thread with the lock held, after events were settled.
+        settling: Holds the lock while events are settled or given back, and sees to what follows from it.
         wake_others: Called in the sender's thread without the lock, when there is something for the others to see.
         resolve: Says anew what the hosts are, before the first of them is tried; may block. None: they stay the same.
     """
@@ -50,7 +50,7 @@ class Sender:
         backlog: Backlog,
         lock: AbstractContextManager[object],
         *,
-        on_settled: Callable[[], None],
+        settling: Callable[[], AbstractContextManager[object]],
         wake_others: Callable[[], None],
         resolve: Callable[[], Sequence[Host]] | None = None,
     ) -> None:
@@ -59,7 +59,7 @@ class Sender:
         self._options = options
         self._backlog = backlog
         self._lock = lock
-        self._on_settled = on_settled
+        self._settling = settling
         self._wake_others = wake_others
         self._resolve = resolve
         self._targets = Targets(hosts, options)
@@ -74,7 +74,7 @@ class Sender:
         self._in_trouble = False
         self._deadline: float | None = None  # monotonic; set by `stop`
         self._hurried = False
-        self._asleep = self._running = self._retired = self._released = False
+        self._asleep = self._running = self._retired = self._released = self._failed = False
         self._bell = Bell()
 
     def wake(self) -> None:
@@ -104,21 +104,23 @@ class Sender:
     def run(self) -> None:
         """Deliver until `stop`; the body of the sender's thread. Survives every exception."""
         self._running = True
-        try:
-            while True:
-                try:
-                    if not self._step():
-                        return
-                except Exception:
-                    with suppress(Exception):  # also one of a handler, with which the application logs this
-                        _logger.exception("the sender failed and begins anew")
+        while True:
+            try:
+                if self._failed:
                     self._hang_up()
-                    self._rest_until = monotonic() + self._backoff.wait_time()
-        finally:
+                    self._failed, self._rest_until = False, monotonic() + self._backoff.wait_time()
+                if not self._step():
+                    break
+            except Exception:
+                self._failed = True
+                with suppress(Exception):  # also one of a handler, with which the application logs this
+                    _logger.exception("the sender failed and begins anew")
+                    self._bell.wait(0.01)
+        with suppress(Exception):
             self._hang_up()
-            self._running = False
-            if self._released:
-                self._bell.close()
+        self._running = False
+        if self._released:
+            self._bell.close()
 
     def close(self) -> None:
         """Release the descriptors; as soon as `run` has returned, if it is under way."""
@@ -180,7 +182,8 @@ class Sender:
         if self._retired or self._deadline is None:
             return self._retired
         with self._lock:
-            return now >= self._deadline or not (self._backlog.pending or self._backlog.in_flight)
+            backlog = self._backlog
+            return now >= self._deadline or not (backlog.pending or backlog.in_flight or backlog.expecting)
 
     def _open(self, now: float) -> float | None:
         """Connect when there is something to send; return the seconds until there is something to do."""
@@ -259,10 +262,7 @@ class Sender:
             on_done=self._bell.ring,
         )
         self._dialing = dialing
-        if aside:
-            dialing.begin()
-        else:
-            dialing.run()
+        (dialing.begin if aside else dialing.run)()
 
     def _take_over(self, dialing: Dialing, now: float) -> None:
         """Send new windows over the line that was opened, or go on without it."""
@@ -312,9 +312,8 @@ class Sender:
             self._lose(line, lost)
 
     def _settle(self, line: Line, acked: list[tuple[Batch, int]]) -> None:
-        with self._lock:
+        with self._settling():
             line.settle(self._backlog, acked)
-            self._on_settled()
         if self._deadline is not None:
             self._wake_others()  # they wait for what is in flight here, to end
         line.busy_until = monotonic()
@@ -374,9 +373,8 @@ class Sender:
             self._rest_until = now + self._backoff.wait_time()
 
     def _give_back(self, line: Line, *, refused: bool = False) -> None:
-        with self._lock:
+        with self._settling():  # one of them may be dead
             line.give_back(self._backlog, refused=refused)
-            self._on_settled()  # one of them may be dead
         self._wake_others()
 
     def _hang_up(self) -> None:

@@ -1,9 +1,8 @@
 """The shipper: threads around the ledger. Events go in from any thread and leave when a receiver acknowledged them.
 
 `put` runs in the application's threads and takes no lock. One intake thread moves what the inbox holds into the
-backlog; one sender thread per connection delivers from there. `_lock` guards the backlog and the flush requests,
-and is held for moments, never during I/O; `_starting` lets one thread start the others and is never waited for;
-`_closing` lets one thread close.
+backlog, through the spool if there is one; one sender thread per connection delivers from there. All of these are in
+`delivery`; here is what an application sees, and when it begins and ends.
 
 Threads begin with the first `put` in a process, also in a forked child, which begins with nothing: what the
 parent accepted, the parent delivers. Where no thread can be started (CPython 3.12 refuses while it exits),
@@ -12,36 +11,36 @@ parent accepted, the parent delivers. Where no thread can be started (CPython 3.
 
 from __future__ import annotations
 
-import logging
-import os
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from math import inf
 from time import monotonic
 from types import TracebackType
 from typing import Self, Unpack
 
-from beats_core.backlog import Backlog, DeadLetter
-from beats_core.crew import Crew
+from beats_core import native
+from beats_core.admission import open_spool
+from beats_core.backlog import DeadLetter
+from beats_core.delivery import Delivery, say
 from beats_core.envelope import Envelope, Event
-from beats_core.errors import EventTooLarge
-from beats_core.inbox import Inbox, Refusals
-from beats_core.intake import Flush, Intake, Word
-from beats_core.lifecycle import finish_with_multiprocessing, join, lock_timeout, look_after, signals_blocked
+from beats_core.errors import EventTooLarge, SpoolError
+from beats_core.forks import after_fork, renew_if_forked
+from beats_core.last_words import say_undelivered
+from beats_core.lifecycle import look_after
 from beats_core.options import Options, OptionValues
 from beats_core.stats import Stats
+from beats_core.surroundings import refuse_subinterpreters
 
-_logger = logging.getLogger("beats_core.shipper")
-
-_RETRY_START = 1.0  # seconds after no thread could be started
 _JUST_NOW = 1.0  # seconds since somebody waited in vain for acks, in which nobody waits again
 
 
 class Shipper:
     """Ships events in the background to one of several receivers, or to all of them in turn. Any thread.
 
-    Accepted events are held in memory, at most `queue_mem_bytes` of them, until a receiver acknowledged them; after a
-    lost connection they are sent again, so that a receiver may get some of them twice, with the same `@metadata._id`.
+    Accepted events are held in memory, at most `queue_mem_bytes` of them, or on disk (`spool`), until a receiver
+    acknowledged them; after a lost connection they are sent again, so that a receiver may get some of them twice, with
+    the same `@metadata._id`.
 
     Args:
         hosts: `name:port`, or several; None leaves them to the environment, as with every option that is not given.
@@ -61,34 +60,22 @@ class Shipper:
     ) -> None:
         self.options = options or Options.load(hosts=hosts, **values)
         self._envelope = Envelope(self.options)
+        refuse_subinterpreters()
         self._closed = False
         self._users = 0
-        self._begin()
+        self._told = 0.0  # how many undelivered events the application was told of
+        self._waited_in_vain_at = -_JUST_NOW
+        self._delivery = Delivery(self.options, open_spool(self.options))
         look_after(self)
 
-    def _begin(self) -> None:
-        """Start from nothing: at construction, and in a child after fork."""
-        self._inbox: Inbox[Flush | Word] = Inbox(self.options.queue_mem_bytes)
-        self._refusals = Refusals()
-        self._backlog = Backlog(self.options.bulk_max_size, self.options.bulk_max_bytes, self.options.flush_interval)
-        self._lock = threading.RLock()
-        self._starting = threading.Lock()
-        self._closing = threading.RLock()
-        if self._closed:  # by the parent of this process
-            self._inbox.close()
-        self._intake = Intake(
-            self._inbox,
-            self._backlog,
-            self._lock,
-            refusals=self._refusals,
-            gather_time=self.options.flush_interval,
-            wake_senders=self._wake_senders,
-        )
-        self._crew = Crew(self.options, self._backlog, self._lock, on_settled=self._intake.settle)
-        self._intake_thread: threading.Thread | None = None
-        self._started = False
-        self._start_again_at = 0.0
-        self._waited_in_vain_at = -_JUST_NOW
+    def __del__(self) -> None:
+        """Deliver what is left, and end the threads: nobody refers to this any more, so nobody will close it."""
+        delivery: Delivery | None = getattr(self, "_delivery", None)  # none, if an option was wrong
+        if delivery is not None and not self._closed and (delivery.started or not delivery.settled):
+            _dropped.append(self)
+            look_after(self)  # again: a finaliser may come after the weak references are gone
+            with suppress(RuntimeError):  # no thread can be started, and nothing may wait here: then at the end
+                native.start_from_finaliser(self._end_at_leisure, "beats-shipper")
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -104,24 +91,27 @@ class Shipper:
 
         Each caller that is done calls `release()` instead of `close()`.
         """
+        renew_if_forked()
         with _shared_lock:
             shipper = _shared.get(options)
             if shipper is None or shipper.closed:
                 shipper = _shared[options] = cls(options=options)
             shipper._users += 1
-            return shipper
+        _close_unused()
+        return shipper
 
     def release(self, timeout: float | None = None) -> None:
-        """Give back what `shared` returned: flush, and close when nobody else uses it."""
+        """Give back what `shared` returned: flush, and close when nobody uses it and everything is settled.
+
+        What is not goes on in the background, for whoever asks for equal options next, or until the process ends.
+        """
+        renew_if_forked()
         with _shared_lock:
             self._users -= 1
-            last = self._users <= 0
-            if last and _shared.get(self.options) is self:
-                del _shared[self.options]
-        if last:
+        self.flush(timeout)
+        _close_unused()
+        if self._users <= 0 and _shared.get(self.options) is not self:  # closed just now, or never shared
             self.close(timeout)
-        else:
-            self.flush(timeout)
 
     @property
     def closed(self) -> bool:
@@ -129,7 +119,10 @@ class Shipper:
         return self._closed
 
     def put(self, event: Event, level: int = 20) -> bool:
-        """Accept an event for delivery, or refuse and count it. Any thread; never raises, never waits.
+        """Accept an event for delivery, or refuse and count it. Any thread; never raises.
+
+        It never waits for a receiver, unless `on_full="block"` has it wait for room; nor for a disk, unless
+        `durability="journal"` has it write there.
 
         A mapping is encoded now, so it may change afterwards, and gets `@timestamp`, if it has none, and `@metadata`:
         `beat`, `type`, `version`, and a unique `_id`, by which Elasticsearch tells a repetition. What its own
@@ -137,7 +130,8 @@ class Shipper:
 
         Args:
             event: A mapping, or one JSON object as str or bytes.
-            level: As in `logging`; events of ERROR and above may use the last tenth of the memory.
+            level: As in `logging`; events from `keep_level` on may use the last tenth of the memory, and are given
+                up last.
 
         Returns:
             True if it was accepted. False if there was no room, it was too large, no event at all, or the shipper
@@ -148,33 +142,44 @@ class Shipper:
         if not self.options.enabled:
             return False
         try:
+            renew_if_forked()
+            delivery = self._delivery
             try:
                 payload = self._envelope.seal(event)
+                accepted = delivery.admission.put(payload, level)
             except EventTooLarge as large:
                 if self.options.on_too_large != "dead_letter":
                     return self._refuse("too_large")
                 payload = DeadLetter(large.head, str(large))
-            accepted = self._inbox.put(payload, level)
+                accepted = delivery.bury(payload, level)
         except (TypeError, ValueError):
             return self._refuse("invalid")
+        except SpoolError:
+            return self._refuse("disk")
         except Exception:  # noqa: BLE001 - whatever a mapping's own methods raise
             return self._refuse("failed")
         if not accepted:
-            return self._refuse("closed" if self._closed else "full")
-        if not self._started:
-            self._start()
+            if not self._closed:
+                return self._refuse("full")
+            return delivery.admission.put_late(payload) or self._refuse("closed")
+        if not delivery.started:
+            delivery.start()
         return True
 
-    def flush(self, timeout: float | None = None) -> bool:
+    def flush(self, timeout: float | None = None, *, durable: bool = False) -> bool:
         """Wait until everything accepted so far is acknowledged. Any thread but one inside `put`.
 
         Args:
             timeout: Seconds to wait; None takes `shutdown_timeout`.
+            durable: Wait only until it is acknowledged or on disk, so that a loss of power does not lose it.
 
         Returns:
-            True if it is; False if time ran out, or an event was lost meanwhile.
+            True if it is; False if time ran out, or an event was lost meanwhile, or there is no spool to be durable.
         """
-        delivered = self._flush(self._deadline(timeout))
+        renew_if_forked()
+        if durable and not self._delivery.durable:
+            return False
+        delivered = self._delivery.flush(self._deadline(timeout), durable=durable)
         if not delivered and timeout is None:
             self._waited_in_vain_at = monotonic()
         return delivered
@@ -186,10 +191,16 @@ class Shipper:
             timeout: Seconds to wait for acks; None takes `shutdown_timeout`.
 
         Returns:
-            What became of everything. What was not acknowledged in time is counted in `dropped["shutdown"]`.
+            What became of everything. What was not acknowledged in time is `spooled`, or without a spool counted in
+            `dropped["shutdown"]`.
         """
-        self._close(self._deadline(timeout))
-        return self.stats()
+        renew_if_forked()
+        lost = self._close(self._deadline(timeout))
+        stats = self.stats()
+        if lost:
+            self._told = stats.undelivered
+            say("%d events were not acknowledged before the end and are lost", lost)
+        return stats
 
     def finish(self, began: float, *, close: bool) -> None:
         """Deliver what can be delivered before the process ends, which began at `began` (monotonic).
@@ -197,46 +208,25 @@ class Shipper:
         Called by itself wherever Python runs its exit handlers. Without `close` it stays open if it delivered all.
         """
         deadline = self._deadline(None, began)
-        if close or not self._flush(deadline):
+        if close or not self._delivery.flush(deadline):
             self._close(deadline)
+        stats = self.stats()
+        if stats.undelivered > self._told:
+            self._told = inf  # nothing more, ever
+            say_undelivered(stats, self.options.addresses)
 
     def stats(self) -> Stats:
         """Return a snapshot. Any thread."""
-        with self._lock:
-            backlog = self._backlog
-            accepted = self._inbox.accepted
-            dropped = {reason: number for reason, number in self._refusals.counts.items() if number}
-            return Stats(
-                accepted=accepted,
-                acked=backlog.acked,
-                resent=backlog.resent,
-                dropped=dropped | dict(backlog.dropped),
-                dead=backlog.dead,
-                inbox=accepted - backlog.appended,
-                pending=backlog.pending,
-                in_flight=backlog.in_flight,
-                waiting_bytes=self._inbox.waiting_bytes,
-                acked_bytes=backlog.acked_bytes,
-                last_ack=self._crew.last_ack,
-                hosts=self._crew.stats(),
-            )
+        renew_if_forked()
+        return self._delivery.stats()
 
-    def _flush(self, deadline: float) -> bool:
-        if not self._started:
-            self._deliver_here(deadline)
-        if self._started:
-            return self._intake.flush().wait(deadline - monotonic())
-        return self._inbox.accepted == self._backlog.acked
+    def dead_letters(self) -> list[DeadLetter]:
+        """Return the newest events that are not to be sent, at most 16, with the reason. Any thread.
 
-    def _close(self, deadline: float) -> None:
-        self._closed = True
-        self._inbox.close()
-        with self._closing:
-            self._deliver_here(deadline)
-            self._end_threads(deadline)
-            lost = self._intake.end()
-        if lost:
-            _say("%d events were not acknowledged before the end and are lost", lost)
+        Each is its payload, which `put()` accepts; with a spool, all of them are in its `dead-letters.ndjson`.
+        """
+        renew_if_forked()
+        return self._delivery.dead_letters()
 
     def _deadline(self, timeout: float | None, began: float | None = None) -> float:
         """Return until when to wait: not again, where `shutdown_timeout` has just passed in vain.
@@ -248,73 +238,44 @@ class Shipper:
             timeout = 0.0 if just_now else self.options.shutdown_timeout
         return (monotonic() if began is None else began) + timeout
 
+    def _close(self, deadline: float) -> int:
+        """Return how many events are lost by it."""
+        self._closed = True
+        self._delivery.accept_nothing()
+        return self._delivery.end(deadline)
+
     def _refuse(self, reason: str) -> bool:
-        if self._refusals.add(reason):
-            self._inbox.mark(Word.REFUSING)
+        self._delivery.refuse(reason)
         return False
 
-    def _start(self) -> None:
-        """Start the threads of this process, unless somebody is at it already."""
-        if monotonic() < self._start_again_at or not self._starting.acquire(blocking=False):
-            return
-        try:
-            if self._started or self._closed:
-                return
-            with signals_blocked():
-                thread = threading.Thread(target=self._intake.run, name="beats-shipper", daemon=True)
-                thread.start()
-            self._intake_thread = thread
-            self._crew.start()
-            self._started = True
-            finish_with_multiprocessing()
-        except (RuntimeError, OSError) as error:  # no thread, or no descriptor
-            self._start_again_at = monotonic() + _RETRY_START
-            self._end_threads(monotonic())
-            _say("no thread can be started, events wait for flush() or close(): %s", error)
-        finally:
-            self._starting.release()
-
-    def _wake_senders(self) -> None:
-        self._crew.wake()
-
-    def _deliver_here(self, deadline: float) -> None:
-        """Deliver what was accepted in the calling thread, if no other was started; wait for a start under way."""
-        if not self._starting.acquire(timeout=lock_timeout(deadline)):
-            return
-        try:
-            if self._started or self._inbox.accepted == self._backlog.settled:
-                return
-            self._intake.move(self._inbox.drain())
-            self._crew.deliver(deadline)
-        except OSError as error:  # no descriptor
-            _say("events cannot be delivered: %s", error)
-        finally:
-            self._starting.release()
-
-    def _end_threads(self, deadline: float) -> None:
-        """Have the intake thread finish, then the senders, by `deadline`; one that is stuck is left to the daemons."""
-        thread, self._intake_thread = self._intake_thread, None
-        if thread is not None:
-            self._inbox.mark(Word.STOP)
-            join([thread], deadline)
-        self._crew.stop(deadline)
+    def _end_at_leisure(self) -> None:
+        self.flush(inf)
+        self.close()
+        _dropped.remove(self)
 
     def begin_anew(self) -> None:
         """Forget everything, in a child after fork: the parent delivers what it accepted, on its own connections.
 
         Called by itself wherever Python runs its fork hooks.
         """
-        self._crew.abandon()
-        self._begin()
+        self._delivery = self._delivery.begin_anew()
+        self._told = 0.0
+        self._waited_in_vain_at = -_JUST_NOW
 
 
 _shared: dict[Options, Shipper] = {}
 _shared_lock = threading.Lock()
+_dropped: list[Shipper] = []  # those that nobody else refers to, until they have ended
 
 
-def _say(text: str, argument: object) -> None:
-    with suppress(Exception):  # a handler's, with which the application logs this
-        _logger.warning(text, argument)
+def _close_unused() -> None:
+    """Close the shared shippers that nobody uses any more and that have nothing left to deliver."""
+    with _shared_lock:
+        unused = [shipper for shipper in _shared.values() if shipper._users <= 0 and shipper._delivery.settled]  # noqa: SLF001 - this room's
+        for shipper in unused:
+            del _shared[shipper.options]
+    for shipper in unused:
+        shipper.close()
 
 
 def _renew_shared_lock() -> None:
@@ -322,5 +283,4 @@ def _renew_shared_lock() -> None:
     _shared_lock = threading.Lock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_shared_lock)
+after_fork(_renew_shared_lock)

@@ -60,27 +60,32 @@ class Stats:
     """A snapshot of a shipper.
 
     `accepted` is how often `put()` returned True, and
-    accepted = inbox + pending + in_flight + acked + dead + what was dropped after it was accepted.
+    accepted + adopted = inbox + pending + in_flight + acked + dead + what was dropped after it was accepted.
 
     Attributes:
         accepted: Events taken over.
+        adopted: Events that dead processes left in the spool, and this one took over.
         acked: Events a receiver acknowledged.
         resent: Events sent again after a connection was lost; a receiver may have some of them twice.
-        dropped: Events lost, by reason. `full`, `too_large`, `invalid`, `failed` and `closed` were never accepted;
-            `shutdown` were accepted and not acknowledged when `close()` ran out of time.
+        dropped: Events lost, by reason. `full`, `disk`, `too_large`, `invalid`, `failed` and `closed` were never
+            accepted; `oldest` gave way to newer ones; `shutdown` were not acknowledged when `close()` ran out of time,
+            and are in no spool; `damaged` could not be read from the disk again.
         dead: Events a receiver refused again and again, alone, while it accepted others; with
             `on_too_large="dead_letter"` also those that were too large.
         inbox: Events accepted, not yet in the backlog.
-        pending: Events that wait for a connection.
+        pending: Events that wait for a connection, in memory or in the spool.
         in_flight: Events sent, not yet acknowledged.
         waiting_bytes: Bytes of payload that are accepted and not settled.
         acked_bytes: Bytes of payload that were acknowledged.
+        spooled: Events in the spool that are not settled; after `close()` those that wait for the next process.
+        spool_bytes: What the spool takes on disk.
         last_ack: Seconds since the Unix epoch; None before the first.
         hosts: By `name:port`; with `resolve_all` by `name:port (address)`, and what addresses did that are gone by
             `name:port`.
     """
 
     accepted: int = 0
+    adopted: int = 0
     acked: int = 0
     resent: int = 0
     dropped: Mapping[str, int] = field(default_factory=dict)
@@ -90,6 +95,8 @@ class Stats:
     in_flight: int = 0
     waiting_bytes: int = 0
     acked_bytes: int = 0
+    spooled: int = 0
+    spool_bytes: int = 0
     last_ack: float | None = None
     hosts: Mapping[str, HostStats] = field(default_factory=dict)
 
@@ -97,3 +104,8 @@ class Stats:
     def lost(self) -> int:
         """How many events are gone for good: dropped for any reason."""
         return sum(self.dropped.values())
+
+    @property
+    def undelivered(self) -> int:
+        """How many events no receiver has acknowledged, nor will have any from this process: lost, dead or spooled."""
+        return self.lost + self.dead + self.spooled

@@ -147,7 +147,8 @@ class Outlet:
     def close(self, timeout: float | None = None) -> None:
         """Take no more events and deliver those accepted, in at most `timeout` seconds (`shutdown_timeout`).
 
-        The last outlet to leave closes a shared shipper. A second call does nothing.
+        The last outlet to leave closes a shared shipper, unless something is left to deliver: see `Shipper.release`. A
+        second call does nothing.
         """
         if self._closed:
             return

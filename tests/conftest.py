@@ -16,7 +16,8 @@ from support.clients import DRIVERS, MakeDriver
 from support.requirements import everything_required
 
 # What the developer's own shell says of receivers is not for the clients of the tests, nor for the programs they start.
-for variable in [name for name in os.environ if name.startswith("BEATS_") and not name.startswith("BEATS_TESTS_")]:
+OF_THE_TESTS = ("BEATS_TESTS_", "BEATS_FAULTS")
+for variable in [name for name in os.environ if name.startswith("BEATS_") and not name.startswith(OF_THE_TESTS)]:
     del os.environ[variable]
 
 # `dev` looks somewhere else in every run; `ci` always looks in the same places, so that a red run is the change's.

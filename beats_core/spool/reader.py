@@ -118,7 +118,9 @@ class Reader:
         store = self._store
         store.ordinals.hand_out(segment, index, events)
         segment.outstanding += events
-        known = min(events, segment.unread)  # a damaged segment may hold more than was believed
+        # A damaged segment may hold more than was believed. One that others write to may hold what they did not count
+        # yet: they will.
+        known = min(events, segment.unread) if segment.sealed else events
         segment.unread -= known
         store.counted_unread -= known
 

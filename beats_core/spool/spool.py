@@ -100,6 +100,12 @@ class Spool:
         return self._store.bytes
 
     @property
+    def room(self) -> int:
+        """Bytes that may still be written, as far as is known; negative when it is overdrawn. Any thread."""
+        volume = self._volume
+        return min(volume.max_bytes - self._store.bytes, volume.free - volume.min_free_bytes)
+
+    @property
     def segments(self) -> int:
         """Segments on the disk, of all parts that are ours. Any thread."""
         return sum([len(part.segments) for part in self._store.parts[:]])
@@ -108,6 +114,12 @@ class Spool:
     def parts(self) -> int:
         """Parts whose lock we hold. Any thread."""
         return len(self._store.parts)
+
+    @property
+    def writers(self) -> int:
+        """Calls of `write` under way: what they write may be on the disk, and is not counted. Any thread."""
+        segments = [*self._store.retired, *([self._store.writing] if self._store.writing is not None else [])]
+        return sum([segment.entered - segment.left for segment in segments])
 
     @property
     def damaged(self) -> int:
@@ -249,10 +261,13 @@ class Spool:
             self._reader.mark_gone(segment, len(payloads))
         self._reader.finish(segment)
 
-    def drop_oldest(self) -> tuple[int, int]:
+    def drop_oldest(self, *, spare_newest: bool = False) -> tuple[int, int]:
         """Make room by giving up the oldest segment of which nothing is read and unsettled.
 
         Important events of it are kept, at the end of the line, unless they are nearly all of it.
+
+        Args:
+            spare_newest: Not the segment that is being written.
 
         Returns:
             How many events were dropped, and how many important ones were kept. (0, 0) if no room can be made.
@@ -260,7 +275,7 @@ class Spool:
         self._attend()
         store = self._store
         for segment in store.queue[:]:
-            if segment is store.writing and segment.unread and not segment.outstanding:
+            if segment is store.writing and segment.unread and not (segment.outstanding or spare_newest):
                 self._writer.leave()
             if segment.outstanding or not segment.sealed or segment.finished:
                 continue

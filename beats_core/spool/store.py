@@ -78,7 +78,8 @@ class Store:
     def unread(self) -> int:
         """Events on the disk that were not read."""
         writing = self.writing
-        return self.counted_unread if writing is None else self.counted_unread + writing.events - writing.counted
+        unread = self.counted_unread if writing is None else self.counted_unread + writing.events - writing.counted
+        return max(0, unread)  # some were read before who wrote them counted them
 
     @property
     def bytes(self) -> int:

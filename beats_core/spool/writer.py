@@ -19,7 +19,8 @@ from beats_core.spool.store import Store
 
 NEW_SEGMENT_BYTES = HEADER_BYTES + ACKS_BYTES
 _MAX_SEGMENT_BYTES = 1 << 30
-_SHARE_OF_QUOTA = 4  # a quota holds at least so many segments, or there would be no room until all is settled
+_SHARE_OF_QUOTA = 8  # a quota holds at least so many segments, or there would be no room until all is settled
+_LATE = 2  # segments' size that one of the journal may have at least
 _DEEPEST = 5  # calls of `_begin` of one thread within each other
 _PAUSE = 1.0  # seconds between two tries to roll
 
@@ -66,6 +67,9 @@ class Writer:
         self._volume = store.volume
         self._each = fsync == "each"
         self._segment_bytes = min(segment_bytes, quota, _MAX_SEGMENT_BYTES)
+        # Who writes the journal cannot roll it. Should the owner be late, a segment is not to grow to the whole quota:
+        # there would be none to give up.
+        self._most_bytes = max(_LATE * self._segment_bytes, store.volume.max_bytes // 4)
         self._journal = journal
         self._roll_at = 0.0
         self._making: dict[int, int] = {}  # by thread: how many of its calls of `_begin` are in the middle of it
@@ -174,6 +178,8 @@ class Writer:
             used = store.counted_bytes + segment.size - (segment.weighed or -ACKS_BYTES)
             if used + size > volume.max_bytes or volume.free - size < volume.min_free_bytes:
                 volume.check(used, size)
+            if segment.size + size > self._most_bytes:
+                raise SpoolFull(f"{segment.path} has {segment.size} bytes, and there is no other one yet")
             try:
                 written = os.write(segment.fd, frame)
             except OSError as error:

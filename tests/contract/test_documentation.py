@@ -134,7 +134,13 @@ FILEBEAT = {
     "queue.mem.flush.min_events",
     "queue.mem.flush.timeout",
     "queue.mem.immediate_shutdown",
-    "queue.disk",
+    "queue.disk.path",
+    "queue.disk.max_size",
+    "queue.disk.segment_size",
+    "queue.disk.read_ahead",
+    "queue.disk.write_ahead",
+    "queue.disk.retry_interval",
+    "queue.disk.max_retry_interval",
     "ssl.enabled",
     "ssl.verification_mode",
     "ssl.certificate_authorities",
@@ -188,7 +194,11 @@ def effects(section: dict[str, object]) -> tuple[object, ...]:
     return dataclasses.replace(options, ssl=None), verifies, settings.reload, context.minimum_version, newest
 
 
-@pytest.mark.parametrize("command", ["send", "listen", "test config", "test output"])
+SPOOL_COMMANDS = [f"spool {name}" for name in ("ls", "show", "verify", "replay", "purge")]
+COMMANDS = ["send", "listen", "test config", "test output", *SPOOL_COMMANDS]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_the_page_of_commands_shows_what_they_say_of_themselves(command: str) -> None:
     said = CliRunner().invoke(commands.beats, [*command.split(), "--help"], prog_name="beats", terminal_width=78).output
 

@@ -14,6 +14,10 @@ ENDINGS = {
     "return": ("", 0),
     "sys.exit": ("sys.exit(3)", 3),
     "an exception": ("raise ValueError('nothing to do with shipping')", 1),
+    "SIGTERM, handled": (
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(4)); os.kill(os.getpid(), 15); time.sleep(60)",
+        4,
+    ),
     "an interrupt": ("os.kill(os.getpid(), signal.SIGINT); time.sleep(60)", -2),
 }
 
@@ -36,17 +40,85 @@ def test_a_program_that_ends_delivers_what_it_put(ending: str, status: int) -> N
 
 
 def test_with_a_dead_receiver_a_program_ends_in_time_and_says_what_it_lost() -> None:
+    host = closed_port()
     ended = run(
         """
         shipper = Shipper(host, shutdown_timeout=0.2)
         put(shipper, *range(10))
         """,
+        host,
+        complains=True,
+    )
+
+    assert f"beats: 0 delivered, 0 spooled, 10 lost (shutdown 10) to {host}\n" in ended.stderr
+    assert 1 == ended.stderr.count("lost")
+    assert "Traceback" not in ended.stderr
+
+
+def test_what_is_lost_is_told_once_with_all_reasons_whoever_has_taken_stderr_away() -> None:
+    host = closed_port()
+    ended = run(
+        """
+        shipper = Shipper(host, shutdown_timeout=0, queue_mem_bytes=65_536)
+        put(shipper, 1, 2)
+        for event in (3, {"message": "x" * 100_000}):
+            assert not shipper.put(event)
+        shipper.flush(0.05)
+        sys.stderr = open(os.devnull, "w")
+        """,
+        host,
+        complains=True,
+    )
+
+    assert f"beats: 0 delivered, 0 spooled, 4 lost (full 1, invalid 1, shutdown 2) to {host}\n" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "stderr",
+    ["sys.__stderr__ = None", "sys.__stderr__.close()", "os.close(2)", "os.dup2(os.open('/dev/full', os.O_WRONLY), 2)"],
+)
+def test_where_nothing_can_be_said_nothing_goes_wrong(stderr: str) -> None:
+    run(
+        f"""
+        import logging
+        logging.getLogger("beats_core").addHandler(logging.NullHandler())
+        shipper = Shipper(host, shutdown_timeout=0)
+        put(shipper, 1)
+        {stderr}
+        """,
         closed_port(),
         complains=True,
     )
 
-    assert "10 events were not acknowledged before the end and are lost" in ended.stderr
-    assert "Traceback" not in ended.stderr
+
+def test_what_the_application_was_told_when_it_closed_is_not_said_again() -> None:
+    ended = run(
+        """
+        shipper = Shipper(host)
+        put(shipper, 1)
+        assert shipper.close(0).lost == 1
+        """,
+        closed_port(),
+        complains=True,
+    )
+
+    assert 1 == ended.stderr.count("lost")
+
+
+def test_several_threads_that_close_wait_no_longer_than_they_want_to() -> None:
+    run(
+        """
+        shipper = Shipper(host, shutdown_timeout=0)
+        put(shipper, 1)
+        closing = threading.Thread(target=shipper.close, args=(1_000,), daemon=True)
+        closing.start()
+        while not shipper.closed:
+            time.sleep(0.001)
+        shipper.close(0.1)
+        """,
+        closed_port(),
+        complains=True,
+    )
 
 
 def test_several_shippers_share_the_time_at_the_end() -> None:
@@ -61,7 +133,7 @@ def test_several_shippers_share_the_time_at_the_end() -> None:
         complains=True,
     )
 
-    assert ended.stderr.count("1 events were not acknowledged before the end and are lost") == 50
+    assert 50 == ended.stderr.count("beats: 0 delivered, 0 spooled, 1 lost (shutdown 1)")
 
 
 def test_what_a_thread_puts_after_the_main_one_has_ended_is_delivered() -> None:
@@ -185,3 +257,74 @@ def test_a_stuck_connection_does_not_hold_up_the_end() -> None:
         "",
         complains=True,
     )
+
+
+# The other libraries' own endings.
+
+BEFORE_OURS = {"logging": "", "loguru, imported first": "import loguru", "loguru, imported last": ""}
+
+
+@pytest.mark.parametrize("library", BEFORE_OURS)
+def test_what_is_logged_to_the_very_end_is_delivered_whoever_ends_first(library: str) -> None:
+    """Python ends logging with `shutdown`, loguru itself with `remove`, each in an exit handler."""
+    if library == "logging":
+        setup = (
+            "import logging; from beats_integrations.logging import BeatsHandler; "
+            "logging.getLogger().addHandler(BeatsHandler(hosts=[host])); log = logging.warning"
+        )
+    else:
+        setup = (
+            "from loguru import logger; from beats_integrations.loguru import BeatsSink; logger.remove(); "
+            "logger.add(BeatsSink(hosts=[host])); log = logger.warning"
+        )
+    with Receiver() as receiver:
+        run(
+            f"""
+            import atexit
+            {setup}
+            atexit.register(log, "last")
+            log("first")
+            """,
+            receiver.host,
+            before=BEFORE_OURS[library],
+        )
+
+        assert ["first", "last"] == [event["message"] for event in receiver.events]
+
+
+@pytest.mark.parametrize("when", ["logging.shutdown()", "handler.close()", "handler.outlet.shipper.close()"])
+def test_logging_during_and_after_the_end_of_a_handler_harms_nobody(when: str) -> None:
+    with Receiver() as receiver:
+        run(
+            f"""
+            import itertools, logging
+            from beats_integrations.logging import BeatsHandler
+            handler = BeatsHandler(hosts=[host], shutdown_timeout=30)
+            logging.getLogger().addHandler(handler)
+            logging.getLogger().setLevel("INFO")
+            stop = threading.Event()
+
+            def go_on():
+                for number in itertools.count():
+                    logging.info("%s", number)
+                    if stop.wait(0.0001):
+                        return
+
+            threads = [threading.Thread(target=go_on) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            while handler.outlet.shipper.stats().acked < 100:
+                time.sleep(0.001)
+            {when}
+            logging.info("afterwards")
+            stop.set()
+            for thread in threads:
+                thread.join()
+            stats = handler.outlet.shipper.stats()
+            assert (stats.accepted, 0) == (stats.acked, stats.inbox + stats.pending + stats.in_flight), stats
+            """,
+            receiver.host,
+            complains=True,  # of what was refused
+        )
+
+        assert "afterwards" not in [event["message"] for event in receiver.events]

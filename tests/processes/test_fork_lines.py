@@ -64,3 +64,67 @@ def test_forked_while_lines_change_each_process_delivers_its_own_events_once() -
         assert (number, 0) == (acked, resent)
         assert connections > 20
         assert Counter(range(-200, number)) == Counter(event["id"] for event in receiver.events)
+
+
+# `sockets()`: how many this process has.
+SOCKETS = """
+def sockets():
+    count = 0
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            count += os.readlink(f"/proc/self/fd/{name}").startswith("socket:")
+        except OSError:
+            pass
+    return count
+"""
+
+
+def test_forked_while_it_connects_a_child_holds_nothing_of_its_parents() -> None:
+    """The receiver's queue of connections is full: it answers no SYN."""
+    run(
+        f"""
+        import socket
+        {SOCKETS.replace(chr(10), chr(10) + " " * 8)}
+        listener = socket.create_server(("127.0.0.1", 0), backlog=0)
+        waiting = [socket.socket() for _ in range(4)]
+        for line in waiting:
+            line.setblocking(False)
+            line.connect_ex(listener.getsockname())
+        before = sockets()
+        shipper = Shipper(f"127.0.0.1:{{listener.getsockname()[1]}}", shutdown_timeout=0)
+        put(shipper, 1)
+        while sockets() < before + 3:  # the bell's two, and the one being connected
+            time.sleep(0.001)
+        child = os.fork()
+        if not child:
+            os._exit(sockets() - before)
+        assert os.waitpid(child, 0)[1] == 0
+        """,
+        "",
+        complains=True,  # about what was not delivered, and what Python finds open
+    )
+
+
+def test_forked_in_the_middle_of_a_tls_handshake_a_child_holds_nothing_of_its_parents() -> None:
+    with Scripted(lambda peer: peer.closed.wait(60)) as server:
+        run(
+            f"""
+            {SOCKETS.replace(chr(10), chr(10) + " " * 12)}
+            shipper = Shipper(host, ssl={{"verification_mode": "none"}}, shutdown_timeout=0)
+            put(shipper, 1)
+            while sockets() < 3 or not any(frame for frame in sys._current_frames().values() if shakes_hands(frame)):
+                time.sleep(0.001)
+            child = os.fork()
+            if not child:
+                os._exit(sockets())
+            assert os.waitpid(child, 0)[1] == 0
+            """,
+            server.host,
+            before="""
+            def shakes_hands(frame):
+                while frame is not None and frame.f_code.co_name != "do_handshake":
+                    frame = frame.f_back
+                return frame is not None
+            """,
+            complains=True,
+        )

@@ -68,7 +68,7 @@ def dropped_after_acceptance(stats: Stats) -> int:
 def unaccounted(stats: Stats) -> int:
     """How many accepted events are in no place at all, or in two; 0 at every moment."""
     places = stats.inbox + stats.pending + stats.in_flight + stats.acked + stats.dead
-    return stats.accepted - places - dropped_after_acceptance(stats)
+    return stats.accepted + stats.adopted - places - dropped_after_acceptance(stats)
 
 
 def repeated(numbers: Iterable[int]) -> list[int]:

@@ -62,7 +62,7 @@ class KeepingShipper(Shipper):
         self.levels.append(level)
         return True
 
-    def flush(self, timeout: float | None = None) -> bool:
+    def flush(self, timeout: float | None = None, *, durable: bool = False) -> bool:
         self.calls.append(f"flush({timeout})")
         return self.acknowledges
 

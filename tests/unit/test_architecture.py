@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).parents[2]
 CORE, INTEGRATIONS = "beats_core", "beats_integrations"
 
 FLOORS = (
-    ("errors", "redaction", "version"),
+    ("errors", "redaction", "version", "forks", "native"),
     (
         "encoding",
         "truncation",
@@ -38,14 +38,16 @@ FLOORS = (
         "diagnosis",
         "stats",
         "lifecycle",
+        "surroundings",
+        "last_words",
         "backoff",
         "bell",
         "slow_start",
         "tunnel",
     ),
-    ("protocol", "backlog", "spool", "inbox", "dial", "async_dial"),
+    ("protocol", "backlog", "spool", "letters", "inbox", "dial", "async_dial"),
     ("driver", "client", "async_client", "receiver"),
-    ("line", "sender", "crew", "intake", "shipper"),
+    ("line", "sender", "here", "crew", "admission", "spooler", "intake", "delivery", "shipper"),
     ("cli", "ui", "monitor", "testing", "__init__", "__main__"),
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

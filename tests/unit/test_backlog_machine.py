@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import Enum
@@ -9,8 +11,8 @@ from enum import Enum
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from beats_core.backlog import REFUSALS, Backlog, DeadLetter
-from beats_core.frames import Batch
+from beats_core.backlog import ENDLESS, REFUSALS, Backlog, DeadLetter
+from beats_core.frames import Batch, Important
 
 
 class State(Enum):
@@ -59,23 +61,57 @@ class Ledger(RuleBasedStateMachine):
         self.leases: list[Lease] = []
         self.now = 0.0
         self.resent = 0
+        self.refused = False  # ever
 
     def ordinals(self, *states: State) -> list[int]:
         return [ordinal for ordinal, event in enumerate(self.events) if event.state in states]
 
-    def left_of(self, lease: Lease) -> list[Event]:
-        end = lease.batch.first + len(lease.batch)
-        return self.events[end - lease.left : end]
+    def events_of(self, batch: Batch) -> list[Event]:
+        return [self.events[int(payload.split()[0])] for payload in batch.payloads]
 
-    @rule(sizes=st.lists(st.integers(1, 40), max_size=12))
-    def append(self, sizes: list[int]) -> None:
+    def left_of(self, lease: Lease) -> list[Event]:
+        return self.events_of(lease.batch)[len(lease.batch) - lease.left :]
+
+    @rule(kinds=st.lists(st.tuples(st.integers(1, 40), st.sampled_from([bytes, bytes, Important])), max_size=12))
+    def append(self, kinds: list[tuple[int, type[bytes]]]) -> None:
         begin = len(self.events)
-        self.events += [Event(b"%d" % (begin + place) + b" " * size) for place, size in enumerate(sizes)]
+        for place, (size, kind) in enumerate(kinds, begin):
+            self.events.append(Event(kind(b"%d" % place + b" " * size)))
         self.backlog.append([event.payload for event in self.events[begin:]], self.now)
+
+    def waiting(self) -> list[bytes]:
+        """Return the payloads of all that wait but for suspects, oldest first, from a copy that is emptied."""
+        backlog = copy.deepcopy(self.backlog)
+        taken: list[bytes] = []
+        while (batch := backlog.take(float("inf"))) is not None:
+            taken += batch.payloads
+            backlog.ack(batch, len(batch))
+        ordinals = sorted(int(payload.split()[0]) for payload in taken)
+        return [self.events[ordinal].payload for ordinal in ordinals if not self.events[ordinal].suspect]
+
+    @rule(size=st.integers(1, 100), overhead=st.integers(0, 10))
+    def drop_oldest(self, size: int, overhead: int) -> None:
+        before = self.waiting()
+        count = self.backlog.drop_oldest(size, overhead)
+        after = self.waiting()
+        gone = [payload for payload in before if payload not in after]
+        events = [self.events[int(payload.split()[0])] for payload in gone]
+        assert count == len(gone) == len(before) - len(after)
+        assert not [event for event in events if event.suspect or event.state is not State.PENDING]
+        for event in events:
+            event.state = State.DROPPED
+        freed = sum(len(payload) + overhead for payload in gone)
+        if self.refused:  # what is on trial is spared
+            return
+        assert freed >= size or not after
+        ordinary = [payload for payload in before if type(payload) is bytes]
+        others = [payload for payload in before if type(payload) is Important]
+        assert gone == sorted((ordinary + others)[: len(gone)], key=before.index)
+        assert not gone or freed - max(len(payload) + overhead for payload in gone) < size
 
     @rule(size=st.integers(1, 80))
     def bury(self, size: int) -> None:
-        self.events.append(Event(b" " * size, State.DEAD))
+        self.events.append(Event(b"%d" % len(self.events) + b" " * size, State.DEAD))
         self.backlog.bury(DeadLetter(self.events[-1].payload, "too large"))
 
     @rule(seconds=st.sampled_from([0.25, 1.0, 100.0]))
@@ -94,8 +130,9 @@ class Ledger(RuleBasedStateMachine):
         assert (batch is not None) == (wait == 0)
         if batch is None:
             return
-        events = self.events[batch.first : batch.first + len(batch)]
+        events = self.events_of(batch)
         assert [event.payload for event in events] == list(batch.payloads)
+        assert batch.first <= self.events.index(events[0])
         assert all(event.state is State.PENDING for event in events)
         assert len(batch) <= min(self.bulk_max_size, at_most or self.bulk_max_size)
         assert batch.size <= self.bulk_max_bytes or len(batch) == 1
@@ -104,7 +141,8 @@ class Ledger(RuleBasedStateMachine):
             assert not alongside
         else:
             pending = self.ordinals(State.PENDING)
-            assert batch.first == min(ordinal for ordinal in pending if not self.events[ordinal].suspect)
+            oldest = min(ordinal for ordinal in pending if not self.events[ordinal].suspect)
+            assert self.events[oldest] is events[0]
         for event in events:
             event.state = State.IN_FLIGHT
         self.leases.append(Lease(line, batch))
@@ -129,6 +167,7 @@ class Ledger(RuleBasedStateMachine):
         lease = self.leases.pop(choice % len(self.leases))
         events = self.left_of(lease)
         refused = refused and lease.left == len(lease.batch)
+        self.refused = self.refused or refused
         self.backlog.put_back(lease.batch, refused=refused, proven=proven)
         self.resent += lease.left
         for event in events:
@@ -183,9 +222,27 @@ class Ledger(RuleBasedStateMachine):
         assert self.backlog.resent == self.resent
 
     @invariant()
-    def settled_until_is_the_oldest_event_that_is_not(self) -> None:
+    def every_event_before_settled_until_is_settled(self) -> None:
         unsettled = self.ordinals(State.PENDING, State.IN_FLIGHT)
-        assert self.backlog.settled_until == min(unsettled, default=len(self.events))
+        oldest = min(unsettled, default=len(self.events))
+        if State.DROPPED in {event.state for event in self.events}:  # which leaves gaps in the numbers
+            assert self.backlog.settled_until <= oldest
+            assert bool(unsettled) or self.backlog.settled_until == len(self.events)
+        else:
+            assert self.backlog.settled_until == oldest
+
+    @invariant()
+    def the_unsettled_runs_hold_every_event_that_is_not(self) -> None:
+        runs = self.backlog.unsettled()
+        assert runs == sorted(runs)
+        assert all(end <= first for (_, end), (first, _) in itertools.pairwise(runs))
+        assert runs[-1][1] == ENDLESS
+        unsettled = self.ordinals(State.PENDING, State.IN_FLIGHT)
+        told = [ordinal for first, end in runs for ordinal in range(first, min(end, len(self.events)))]
+        if self.backlog.dropped or self.backlog.dead_letters:  # which leave gaps in the numbers
+            assert self.backlog.dropped or set(unsettled) <= set(told)
+        else:
+            assert unsettled == told
 
     @invariant()
     def there_is_always_a_way_on(self) -> None:
@@ -209,6 +266,7 @@ class Ledger(RuleBasedStateMachine):
     def drop_all(self) -> None:
         unsettled = self.ordinals(State.PENDING, State.IN_FLIGHT)
         assert self.backlog.drop_all("shutdown") == len(unsettled)
+        assert self.backlog.unsettled() == [(len(self.events), ENDLESS)]
         for ordinal in unsettled:
             self.events[ordinal].state = State.DROPPED
         for lease in self.leases:  # a sender that is still at it is ignored

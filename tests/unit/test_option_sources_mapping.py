@@ -109,10 +109,11 @@ def test_what_filebeat_has_and_we_do_not_is_told_once_with_the_reason(option: An
     assert [f"Filebeat's option {option.name} is ignored: {option.note}"] == told
 
 
-def test_what_is_below_such_an_option_is_meant_as_well(told: list[str]) -> None:
-    Options.from_mapping({"queue": {"disk": {"max_size": "10GB", "path": "/q"}}})
+def test_the_disk_queue_of_filebeat_is_a_spool(told: list[str]) -> None:
+    options = Options.from_mapping({"queue": {"disk": {"max_size": "10GB", "path": "/q", "segment_size": "1GB"}}})
 
-    assert ["queue.disk.max_size", "queue.disk.path"] == [text.split()[2] for text in told]
+    assert Options(spool="/q", spool_max_bytes=10_000_000_000) == options
+    assert ["queue.disk.segment_size"] == [text.split()[2] for text in told]
 
 
 def test_the_queue_of_a_whole_configuration_is_looked_at(told: list[str]) -> None:

@@ -388,7 +388,7 @@ def test_who_waited_in_vain_does_not_wait_again_at_once() -> None:
 
 def test_a_shipper_that_fails_at_the_end_harms_nobody() -> None:
     class Failing(KeepingShipper):
-        def flush(self, timeout: float | None = None) -> bool:
+        def flush(self, timeout: float | None = None, *, durable: bool = False) -> bool:
             raise OSError
 
     with Failing() as shipper, complaints() as told:

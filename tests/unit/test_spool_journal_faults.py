@@ -96,17 +96,18 @@ def test_a_disk_that_fails_is_left_for_another_segment(tmp_path: Path, monkeypat
 
 
 def fill(spool: Spool) -> None:
-    for _ in range(20):
+    for _ in range(80):
         with suppress(SpoolFull):
             spool.write(b"x" * 900)
-    with pytest.raises(SpoolFull, match="spool_max_bytes=20000"):
+        spool.tend()
+    with pytest.raises(SpoolFull, match="spool_max_bytes=60000"):
         spool.write(b"x" * 900)
 
 
 def test_the_quota_and_the_free_space_hold(tmp_path: Path) -> None:
-    spool = journal(tmp_path, max_bytes=20_000)
+    spool = journal(tmp_path, max_bytes=60_000)
     fill(spool)
-    assert sum(path.stat().st_size for path in files(tmp_path, [".open", ".seg", ".acks"])) <= 20_000
+    assert sum(path.stat().st_size for path in files(tmp_path, [".open", ".seg", ".acks"])) <= 60_000
     with pytest.raises(SpoolFull, match="spool_min_free_bytes"):
         journal(tmp_path, min_free_bytes=1 << 60).write(b"x")
 
@@ -116,6 +117,16 @@ def test_the_quota_and_the_free_space_hold(tmp_path: Path) -> None:
         settle_all(spool)
         spool.tend()
         fill(spool)
+
+
+def test_a_segment_that_nobody_rolls_leaves_room_for_others(tmp_path: Path) -> None:
+    spool = journal(tmp_path, max_bytes=60_000)
+    for _ in range(80):
+        with suppress(SpoolFull):
+            spool.write(b"x" * 900)
+    assert spool.bytes <= 60_000 // 3
+    spool.tend()
+    spool.write(b"x" * 900)
 
 
 def test_the_oldest_segment_makes_room_and_important_events_are_kept(tmp_path: Path) -> None:
