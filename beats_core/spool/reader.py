@@ -70,11 +70,14 @@ class Reader:
             self._hand_out(segment, index, written.events)
         return True
 
-    def rest_of(self, segment: Segment) -> list[bytes]:
-        """Return everything unread of a sealed segment, without giving it ordinals."""
+    def rest_of(self, segment: Segment) -> list[bytes] | None:
+        """Return everything unread of a sealed segment, without giving it ordinals; None if it cannot be read now."""
         rest: list[bytes] = []
         while payloads := self._take(segment, _EVERYTHING, _EVERYTHING):
             rest += payloads
+        if payloads is None:
+            segment.cursor.give_back(rest)
+            return None
         return rest
 
     def look_through(self, part: Part) -> int:
@@ -91,7 +94,7 @@ class Reader:
                 with store.lock:
                     segment.unread += len(rest)
                     store.counted_unread += len(rest)
-            else:
+            elif rest is not None:
                 self.finish(segment)
         return sum([segment.unread for segment in part.segments.values()])
 

@@ -252,6 +252,8 @@ class Spool:
     def _rescue(self, segment: Segment) -> None:
         """Write what is unread in a sealed segment whose disk failed once more, to a new one."""
         payloads = self._reader.rest_of(segment)
+        if payloads is None:
+            return  # it stays where it is; as below
         if payloads:
             try:
                 self._writer.append(payloads)
@@ -280,6 +282,8 @@ class Spool:
             if segment.outstanding or not segment.sealed or segment.finished:
                 continue
             rest = self._reader.rest_of(segment)
+            if rest is None:
+                return 0, 0
             kept = self._keep_important(segment, rest)
             if rest:
                 self._reader.mark_gone(segment, len(rest))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import signal
@@ -343,3 +344,30 @@ def test_segments_in_which_nothing_should_be_are_looked_through_at_once(tmp_path
     assert 2 == again.adopt() == again.unread
     assert 2 == again.segments
     assert events(0, 2) == read_all(again)
+
+
+def test_what_cannot_be_looked_through_for_want_of_descriptors_is_no_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = make(tmp_path)
+    spool.append(events(1))
+    spool.close()
+    path = the_file(tmp_path)
+    path.rename(path.with_name("00000001.0.seg"))
+    again = make(tmp_path)
+    real = os.open
+    opened = []
+
+    def few(file: str, *arguments: int) -> int:
+        if file.endswith(".seg"):
+            opened.append(file)
+            if len(opened) > 1:
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return real(file, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", few)
+        assert 0 == again.adopt()
+
+    assert 2 == len(opened)
+    assert events(1) == read_all(again)

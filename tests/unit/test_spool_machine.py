@@ -124,7 +124,7 @@ class Lives(RuleBasedStateMachine):
             return
         assert len(taken) <= most_events
         assert len(taken) <= 1 or sum(map(len, taken)) <= most_bytes
-        assert bool(taken) == bool(self.waiting) or self.droppable
+        assert bool(taken) == bool(self.waiting) or self.droppable or self.system.struck == "open"
         self.check_line(taken)
 
     def check_line(self, taken: list[bytes]) -> None:
@@ -167,6 +167,7 @@ class Lives(RuleBasedStateMachine):
             self.droppable += before
             self.die()
             return
+        self.system.arm(None)
         assert self.spool.unread == before - dropped
         assert not kept or dropped <= ordinary
         if dropped or kept:
@@ -204,7 +205,7 @@ class Lives(RuleBasedStateMachine):
     @precondition(lambda self: self.failing)
     @rule(at=st.integers(0, 6), error=st.sampled_from(ERRORS))
     def fail_soon(self, at: int, error: int) -> None:
-        self.system.arm(at, error, FAILING)
+        self.system.arm(at, error, (*FAILING, "open") if error == errno.EMFILE else FAILING)
 
     @invariant()
     def the_counts_are_right(self) -> None:

@@ -324,3 +324,19 @@ def test_on_a_full_disk_important_events_are_kept_all_the_same(tmp_path: Path) -
 
         assert dropped == 9 * important > 0
         assert 10 * kept - dropped == spool.unread == len(read_all(spool))
+
+
+def test_without_descriptors_nothing_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = make(tmp_path, segment_bytes=1, fsync="none")
+    spool.append(events(1))
+    spool.append(events(2))
+
+    def failing(*_: object) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", failing)
+        assert (0, 0) == spool.drop_oldest()
+
+    assert 0 == spool.lost
+    assert events(1, 2) == read_all(spool)
