@@ -11,7 +11,7 @@
 #   PYTHON=python3.12 VENV=.venv-3.12      another interpreter, in an environment of its own
 
 VENV ?= .venv
-PARTS ?= log_call throughput
+PARTS ?= log_call throughput spool
 RUN = $(VENV)/bin/python -m
 SOURCES = beats_core beats_integrations tests docs
 # The rooms without I/O: every line and branch of theirs can be reached by a test, and is.

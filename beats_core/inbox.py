@@ -59,6 +59,7 @@ class Inbox(Generic[Marker]):
         self._settled = 0
         self._kick_bytes = self._kick_at = min(KICK_BYTES, max_bytes // 4)
         self._gathering = False
+        self._noted = False
 
     @property
     def closed(self) -> bool:
@@ -93,11 +94,16 @@ class Inbox(Generic[Marker]):
         return True
 
     def note(self, size: int, marker: Marker) -> None:
-        """Count an event of so many bytes that was accepted elsewhere, and place a marker for it. Any thread."""
+        """Count an event of so many bytes that was accepted elsewhere. Any thread.
+
+        One marker stands for all such events until the reader drains; the next one after that places another.
+        """
         self.accepted += 1
         self._accepted = accepted = self._accepted + size
         self._settled += size
-        self._events.put(marker)
+        if not self._noted:
+            self._noted = True
+            self._events.put(marker)
         if accepted > self._kick_at:
             self._kick_at = accepted + self._max_bytes
             self._kicks.put(None)
@@ -132,8 +138,18 @@ class Inbox(Generic[Marker]):
         """Return all there is now, oldest first. The reading thread only."""
         return [*self._drain_spared(), *self._drain_queue()]
 
-    def gather(self, busy: Callable[[], bool], at_most: float) -> None:
-        """While busy, let events gather for that many seconds, or until a kick. The reading thread only."""
+    def gather(self, busy: Callable[[], bool], at_most: float, at_least: float = 0.0) -> None:
+        """Let events gather, until a window of them is about to fill or a marker comes. The reading thread only.
+
+        Args:
+            busy: While it is true, they gather until `kick` is called, ...
+            at_most: ... or for that many seconds.
+            at_least: Seconds that they gather whether it is true or not.
+        """
+        if at_least:
+            with suppress(Empty):
+                self._kicks.get(timeout=at_least)
+                at_most = 0.0
         self._gathering = True  # before asking: what ends the business afterwards kicks
         try:
             if busy():
@@ -152,6 +168,7 @@ class Inbox(Generic[Marker]):
 
     def _drain_queue(self) -> list[bytes | Marker]:
         drained: list[bytes | Marker] = []
+        self._noted = False
         try:
             for _ in range(self._events.qsize()):
                 drained.append(self._events.get_nowait())  # noqa: PERF401 - keeps what it has when the queue is empty

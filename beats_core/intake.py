@@ -20,6 +20,7 @@ from beats_core.spooler import Spooler
 
 _logger = logging.getLogger("beats_core.intake")
 
+_BREATH = 0.005  # seconds between two looks at the disk: a thread that writes the journal lets us run for each event
 _PAUSE = 0.1  # seconds after something failed
 _PATIENCE = 1.0  # seconds for the disk to answer at the end
 
@@ -30,7 +31,7 @@ class Word(Enum):
     STOP = "stop"
     REFUSING = "refusing"
     HUNGRY = "hungry"  # the backlog has room for events that are in the spool
-    JOURNALED = "journaled"  # an event is accepted, and on disk already
+    JOURNALED = "journaled"  # events are accepted, and on disk already
 
 
 class Flush:
@@ -139,7 +140,7 @@ class Intake:
                 with suppress(Exception):  # a handler's, with which the application logs what we say
                     self._refusals.report(monotonic(), self.given_up + self._backlog.dropped["oldest"])
                 # With everything settled the next event is to leave at once; else a window fills until the ack.
-                self._inbox.gather(self._is_busy, self._gather_time)
+                self._inbox.gather(self._is_busy, self._gather_time, 0.0 if self._spooler is None else _BREATH)
             except Exception:
                 wait = _PAUSE
                 with suppress(Exception):
@@ -257,8 +258,10 @@ class Intake:
         self._hungry = False
         payloads, words = _sorted(self._hand)
         spooler.admit(payloads)
+        if Word.JOURNALED in words:  # no reason to hurry
+            spooler.note(now)
+            words = [word for word in words if word is not Word.JOURNALED]
         self._hand = words
-        spooler.note(words.count(Word.JOURNALED), now)
         for word in words:
             if isinstance(word, DeadLetter):
                 spooler.bury(word)

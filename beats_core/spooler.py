@@ -105,11 +105,9 @@ class Spooler:
         self._waiting += payloads
         self.taken += len(payloads)
 
-    def note(self, count: int, now: float) -> None:
-        """Take note of events that the application's threads wrote to disk themselves."""
-        if count:
-            self.taken += count
-            self._sync_soon(now)
+    def note(self, now: float) -> None:
+        """Take note that the application's threads wrote events to disk themselves."""
+        self._sync_soon(now)
 
     def bury(self, letter: DeadLetter) -> None:
         """Take over an event that is dead already."""

@@ -18,7 +18,16 @@ if TYPE_CHECKING:
 
 _LABEL_WIDTH = 36
 _COLUMN_WIDTH = 13
-_PACKAGES = ("beats-integrations", "msgspec", "isal", "structlog", "loguru", "pylogbeat", "python-logstash-async")
+_PACKAGES = (
+    "beats-integrations",
+    "msgspec",
+    "isal",
+    "structlog",
+    "loguru",
+    "pylogbeat",
+    "python-logstash-async",
+    "persist-queue",
+)
 
 
 def medians(rounds: Sequence[Measurement]) -> Measurement:

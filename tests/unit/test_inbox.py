@@ -214,6 +214,33 @@ def test_a_kick_is_for_the_gathering_it_ends_and_no_later_one() -> None:
     assert monotonic() - started >= 0.02
 
 
+def test_gathering_takes_its_least_time_whether_busy_or_not() -> None:
+    inbox: Inbox[str] = Inbox(1000)
+    began = monotonic()
+    inbox.gather(lambda: False, LONG, 0.02)
+
+    assert monotonic() >= began + 0.02
+
+
+def test_a_marker_ends_also_the_least_time_of_gathering() -> None:
+    inbox: Inbox[str] = Inbox(1000)
+    inbox.mark("marker")
+
+    assert ends_at_once(lambda: inbox.gather(lambda: True, LONG, LONG))
+
+
+def test_one_marker_stands_for_all_that_is_noted_between_two_looks() -> None:
+    inbox: Inbox[str] = Inbox(1000)
+    inbox.note(100, "noted")
+    inbox.note(100, "noted")
+
+    assert ["noted"] == inbox.drain()
+    inbox.note(100, "noted")
+    assert ["noted"] == inbox.wait()
+    assert 3 == inbox.accepted
+    assert 0 == inbox.waiting_bytes
+
+
 def test_few_events_wake_nobody_who_gathers() -> None:
     inbox: Inbox[str] = Inbox(10 * KICK_BYTES)
     started = monotonic()
