@@ -24,6 +24,11 @@ _SHORTEST, _LONGEST = 0.001, 0.02  # seconds between two looks for room
 Accept = Callable[[bytes, int], bool]
 
 
+def durability(options: Options) -> str:
+    """Return where an accepted event is: in "memory", soon in the "spool", or in the "journal" already."""
+    return options.durability or ("memory" if options.spool is None else "spool")
+
+
 def open_spool(options: Options, *, journal: bool = False) -> Spool | None:
     """Return the spool that the options ask for; None if that is none.
 
@@ -34,7 +39,7 @@ def open_spool(options: Options, *, journal: bool = False) -> Spool | None:
     Raises:
         OptionError: There is no directory, or it cannot be used.
     """
-    if options.durability == "memory" or not options.enabled:
+    if durability(options) == "memory" or not options.enabled:
         return None
     if options.spool is None:
         raise OptionError("durability", options.durability, 'needs a directory: spool="/var/lib/app/beats"')
@@ -44,7 +49,7 @@ def open_spool(options: Options, *, journal: bool = False) -> Spool | None:
             max_bytes=options.spool_max_bytes,
             min_free_bytes=options.spool_min_free_bytes,
             fsync=options.fsync,
-            journal=journal or options.durability == "journal",
+            journal=journal or durability(options) == "journal",
         )
     except SpoolError as error:
         raise OptionError("spool", options.spool, str(error)) from error
@@ -71,7 +76,7 @@ class Admission:
         self._spool = spool
         self._marker = marker
         self._late_spool: Spool | None = None
-        journaled = spool is not None and options.durability == "journal"
+        journaled = spool is not None and durability(options) == "journal"
         self.put: Accept = self._journal if journaled else inbox.put
         if options.on_full == "block":
             self._put, self.put = self.put, self._put_or_wait

@@ -27,6 +27,7 @@ from beats_core.frames import Batch, Important
 
 REFUSALS = 3  # closings in a row before a window is halved
 DEAD_LETTERS = 16  # dead events kept for a look
+ENDLESS = 1 << 62
 
 
 class DeadLetter(bytes):
@@ -67,7 +68,6 @@ class Backlog:
     def __init__(self, bulk_max_size: int, bulk_max_bytes: int, flush_interval: float) -> None:
         self.closed = False
         self.expecting = False  # what is in the spool is still to come
-        self.on_disk = False  # so is what is not settled, for the next process
         self.appended = 0
         self.appended_bytes = 0
         self.acked = 0
@@ -301,13 +301,12 @@ class Backlog:
     def unsettled(self) -> list[tuple[int, int]]:
         """Return the ordinals of all events that are not settled, as runs: the first of each, and the one behind it.
 
-        Sorted. A run may hold settled ones too, where `drop_oldest` left gaps.
+        Sorted. The last has no end: it begins with what waits for its first connection, and what is yet to be appended
+        belongs to it. A run may hold some that are dead; where `drop_oldest` left gaps, the numbers are too low.
         """
-        batches = [*self._leases.values(), *self._returned, *self._aside.values(), *self._full]
-        runs = [(batch.first, batch.first + len(batch)) for batch in batches]
-        if self._filling:
-            runs.append((self.appended - len(self._filling), self.appended))
-        return sorted(runs)
+        batches = [*self._leases.values(), *self._returned, *self._aside.values()]
+        waiting = self._full[0].first if self._full else self.appended - len(self._filling)
+        return [*sorted((batch.first, batch.first + len(batch)) for batch in batches), (waiting, ENDLESS)]
 
     def collect_letters(self) -> list[DeadLetter]:
         """Return the dead letters since the last call, the newest `DEAD_LETTERS` of them."""

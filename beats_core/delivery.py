@@ -150,7 +150,7 @@ class Delivery:
             self._crew.start()
             self.started = True
             finish_with_multiprocessing()
-        except (RuntimeError, OSError) as error:  # no thread, or no descriptor
+        except (RuntimeError, OSError, MemoryError) as error:  # no thread, no descriptor
             self._start_again_at = monotonic() + _RETRY_START
             self._end_threads(monotonic())
             say("no thread can be started, events wait for flush() or close(): %s", error)

@@ -255,8 +255,6 @@ class Options:
                 raise
             except ValueError as error:
                 raise OptionError(name, value, row.kind.allowed) from error
-        if self.durability is None:
-            object.__setattr__(self, "durability", "spool" if self.spool else "memory")
         if not self.enabled:  # what nobody will use may be missing
             return
         if self.proxy_url is not None and importlib.util.find_spec("python_socks") is None:

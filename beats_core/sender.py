@@ -73,7 +73,7 @@ class Sender:
         self._dialing: Dialing | None = None
         self._in_trouble = False
         self._deadline: float | None = None  # monotonic; set by `stop`
-        self._hurried = self._tried_all = False  # since then
+        self._hurried = False
         self._asleep = self._running = self._retired = self._released = self._failed = False
         self._bell = Bell()
 
@@ -181,10 +181,9 @@ class Sender:
             return self._deadline is not None and now >= self._deadline
         if self._retired or self._deadline is None:
             return self._retired
-        if now >= self._deadline or (self._tried_all and self._backlog.on_disk):
-            return True
         with self._lock:
-            return not (self._backlog.pending or self._backlog.in_flight or self._backlog.expecting)
+            backlog = self._backlog
+            return now >= self._deadline or not (backlog.pending or backlog.in_flight or backlog.expecting)
 
     def _open(self, now: float) -> float | None:
         """Connect when there is something to send; return the seconds until there is something to do."""
@@ -372,7 +371,6 @@ class Sender:
         if self._failures >= len(self._hosts):
             self._failures = 0
             self._rest_until = now + self._backoff.wait_time()
-            self._tried_all = self._hurried
 
     def _give_back(self, line: Line, *, refused: bool = False) -> None:
         with self._settling():  # one of them may be dead

@@ -20,6 +20,7 @@ from contextlib import AbstractContextManager
 from time import monotonic
 
 from beats_core import native
+from beats_core.admission import durability
 from beats_core.backlog import Backlog, DeadLetter
 from beats_core.backoff import give_or_take, sooner
 from beats_core.errors import SpoolError
@@ -37,7 +38,6 @@ _SYNC = 1.0  # seconds between two fsyncs
 _ADOPT = 60.0  # seconds between two looks for what dead processes left
 _RETRY_FULL = 0.05  # seconds until a full disk is asked again; acks make room
 _RETRY_BROKEN = 1.0
-_ENDLESS = 1 << 62
 
 
 class Spooler:
@@ -66,14 +66,13 @@ class Spooler:
         release: Callable[[int, int], None],
     ) -> None:
         self.busy = native.Lock()
-        self.journal = options.durability == "journal"
+        self.journal = durability(options) == "journal"
         self.taken = 0
         self.given_up = 0
         self.spool = spool
         self._options = options
         self._backlog = backlog
         self._lock = lock
-        backlog.on_disk = True
         self._release = release
         self._letters = Letters(options.spool or "")
         self._read_ahead = options.queue_mem_bytes // 2
@@ -169,8 +168,7 @@ class Spooler:
         with self._lock:
             if self._backlog.closed:
                 return
-            # What is read, or passed by, after this look is none of its business.
-            unsettled = [*self._backlog.unsettled(), (self._backlog.appended, _ENDLESS)]
+            unsettled = self._backlog.unsettled()
             letters = self._backlog.collect_letters()
         for letter in letters:
             self._letters.add(letter)
@@ -262,12 +260,10 @@ class Spooler:
         if self._trouble is None:
             _logger.warning("no events can be written to %s, they are held in memory: %s", self._options.spool, error)
         self._trouble = error
-        self._backlog.on_disk = False
 
     def _out_of_trouble(self) -> None:
         if self._trouble is not None:
             self._trouble = None
-            self._backlog.on_disk = True
             _logger.warning("events are written to %s again", self._options.spool)
 
     def _tell(self) -> None:

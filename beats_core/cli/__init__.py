@@ -1,4 +1,4 @@
-"""The `beats` command: `send`, `listen`, `test`. Needs the extra `cli`, and is imported by nothing else."""
+"""The `beats` command: `send`, `listen`, `test`, `spool`. Needs the extra `cli`, and is imported by nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands and what can be said to them. What they do is in `send`, `listen` and `check`."""
+"""The commands and what can be said to them. What they do is in `send`, `listen`, `check` and `spool`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from beats_core.cli import check, exits, listen, send
 from beats_core.cli.arguments import FILE, load, refusal, with_arguments
 from beats_core.cli.lines import STDIN, EventMaker, parse_fields
 from beats_core.cli.settings import Misconfigured, Settings
+from beats_core.cli.spool import spool
 from beats_core.cli.terminal import log_to_stderr, print_json, wants_color
 from beats_core.errors import OptionError
 from beats_core.hosts import parse_host
@@ -162,6 +163,9 @@ def test_output_command(*, probe: bool, want_all: bool, output: str, color: str,
             color=wants_color(color, sys.stdout),
         )
     )
+
+
+beats.add_command(spool)
 
 
 def _settings(output: str, values: dict[str, Any]) -> Settings:

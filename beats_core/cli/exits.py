@@ -9,7 +9,9 @@ from beats_core.errors import EventTooLarge, OptionError, ProtocolError
 
 OK = 0
 FAILED = 1
+DAMAGED = 65
 UNAVAILABLE = 69
+PARTLY = 75
 PROTOCOL = 76
 NOT_TRUSTED = 77
 CONFIG = 78
@@ -20,9 +22,10 @@ SWITCHED_OFF = "everything is switched off (enabled, BEATS_DISABLED)"
 HELP = """
 \b
 Exit codes:
-  0    all went well                            76   the peer does not speak Beats
-  1    failed, a bad line for example           77   a TLS certificate was not accepted
-  2    wrong usage                              78   wrong configuration: environment, file
+  0    all went well                            75   partly delivered, the rest is kept: try again
+  1    failed, a bad line for example           76   the peer does not speak Beats
+  2    wrong usage                              77   a TLS certificate was not accepted
+  65   something in a spool is damaged          78   wrong configuration: environment, file
   69   nobody to reach, or nobody acknowledged  130  interrupted
 """
 

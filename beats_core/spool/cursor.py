@@ -44,6 +44,7 @@ class Cursor:
         settled: Disjoint runs of positions, in order, of events to pass over.
 
     Attributes:
+        frames: Sound frames that were read.
         found: Events in sound frames so far, passed over or not.
         passed: Those that were passed over.
         handed: Those that `take` returned.
@@ -51,6 +52,7 @@ class Cursor:
     """
 
     def __init__(self, settled: Sequence[tuple[int, int]] = ()) -> None:
+        self.frames = 0
         self.found = 0
         self.passed = 0
         self.handed = 0
@@ -212,6 +214,7 @@ class Cursor:
         self.gaps.append(Gap(start, end, claim[1] if claim and not torn else 0, torn=torn))
 
     def _add(self, position: int, events: list[bytes]) -> None:
+        self.frames += 1
         self.found += len(events)
         settled, at = self._settled, self._settled_at
         while at < len(settled) and settled[at][1] <= position:

@@ -21,10 +21,10 @@ from beats_core.errors import SpoolError, SpoolFull
 from beats_core.spool.segment import Segment
 
 LOCK = "lock"
-_UNFINISHED = ".new-"  # how the name of a part begins that has no lock yet
+UNFINISHED = ".new-"  # how the name of a part begins that has no lock yet
 _UNFINISHED_FOR = 60.0  # seconds; older ones are left of a process that died making it
-_PART = re.compile(r"(?P<host>[^.].*)-(?P<pid>\d+)-(?P<start>\d{13})-(?P<random>[0-9a-f]{8})")
-_FILE = re.compile(r"(?P<number>\d{8,})\.(?:open|(?P<events>\d+)\.seg|(?P<acks>acks))")
+PART_NAME = re.compile(r"(?P<host>[^.].*)-(?P<pid>\d+)-(?P<start>\d{13})-(?P<random>[0-9a-f]{8})")
+FILE_NAME = re.compile(r"(?P<number>\d{8,})\.(?:open|(?P<events>\d+)\.seg|(?P<acks>acks))")
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 # Several hosts see the same files there, and the lock of one may not hold for another.
 _NETWORK = re.compile(r"nfs\d*|cifs|smb\w*|afs|ceph|fuse\.(?:sshfs|glusterfs|s3fs|cephfs|rclone)")
@@ -93,7 +93,7 @@ class Part:
         self.numbers = count(1)
         self.foreign = 0
         self.unsynced = own  # its entry in the spool's directory is not on the disk for sure
-        found = _PART.fullmatch(self.name)
+        found = PART_NAME.fullmatch(self.name)
         self.order = (own, int(found["start"]) if found else 0, self.name)
         self._lock = lock
 
@@ -108,7 +108,7 @@ class Part:
         host = re.sub(r"[^\w.-]", "_", os.uname().nodename, flags=re.ASCII)[:64] or "host"
         _latest_start = start = max(_latest_start + 1, time.time_ns() // 1_000_000)
         name = f"{host}-{os.getpid()}-{start}-{secrets.token_hex(4)}"
-        making, path = os.path.join(directory, _UNFINISHED + name), os.path.join(directory, name)
+        making, path = os.path.join(directory, UNFINISHED + name), os.path.join(directory, name)
         lock = -1
         try:
             os.makedirs(directory, 0o700, exist_ok=True)
@@ -148,7 +148,7 @@ class Part:
         files = {}
         acks = set()
         for entry in os.listdir(self.path):
-            found = _FILE.fullmatch(entry)
+            found = FILE_NAME.fullmatch(entry)
             if found is None:
                 continue
             number = int(found["number"])
@@ -198,11 +198,45 @@ class Part:
         self.release()
         return gone
 
+    def clear(self) -> None:
+        """Delete all segments, settled or not, of any format: the events first, then what is noted of them.
+
+        Raises:
+            OSError: One could not be deleted; nothing is settled, or handed out again, by that.
+        """
+        found = [match for match in map(FILE_NAME.fullmatch, os.listdir(self.path)) if match]
+        for match in sorted(found, key=lambda match: match["acks"] is not None):
+            os.unlink(os.path.join(self.path, match[0]))
+        self.segments.clear()
+
     def release(self) -> None:
         """Give up the lock. Also in a forked child: there only the descriptor is closed, the parent keeps the lock."""
         lock, self._lock = self._lock, -1
         if lock >= 0:
             os.close(lock)
+
+
+def is_owned(path: str) -> bool:
+    """Tell whether a part has a living owner.
+
+    Only a lock tells that: process ids are used again, and mean nothing outside of a container. So this tries for one,
+    a shared one, for a moment. An owner has his own before anybody can see the part; an adopter who comes in that
+    moment takes the part for owned, and looks again later.
+
+    Raises:
+        OSError: This user may not look.
+    """
+    try:
+        lock = os.open(os.path.join(path, LOCK), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
 
 
 def _sync_directory(path: str) -> None:
@@ -221,7 +255,7 @@ def parts_in(directory: str) -> list[str]:
     except OSError:
         return []
     for entry in entries:
-        named = _PART.fullmatch(entry)
+        named = PART_NAME.fullmatch(entry)
         if named is not None:
             found.append((int(named["start"]), os.path.join(directory, entry)))
     return [path for _, path in sorted(found)]
@@ -232,7 +266,7 @@ def remove_unfinished(directory: str) -> None:
     try:
         for entry in os.listdir(directory):
             path = os.path.join(directory, entry)
-            if entry.startswith(_UNFINISHED) and time.time() - os.stat(path).st_mtime > _UNFINISHED_FOR:
+            if entry.startswith(UNFINISHED) and time.time() - os.stat(path).st_mtime > _UNFINISHED_FOR:
                 part = Part.take_over(path)
                 if part is not None:
                     part.remove()

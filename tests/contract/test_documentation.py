@@ -194,7 +194,11 @@ def effects(section: dict[str, object]) -> tuple[object, ...]:
     return dataclasses.replace(options, ssl=None), verifies, settings.reload, context.minimum_version, newest
 
 
-@pytest.mark.parametrize("command", ["send", "listen", "test config", "test output"])
+SPOOL_COMMANDS = [f"spool {name}" for name in ("ls", "show", "verify", "replay", "purge")]
+COMMANDS = ["send", "listen", "test config", "test output", *SPOOL_COMMANDS]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_the_page_of_commands_shows_what_they_say_of_themselves(command: str) -> None:
     said = CliRunner().invoke(commands.beats, [*command.split(), "--help"], prog_name="beats", terminal_width=78).output
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from beats_core import OptionError, Options, Receiver, Shipper
+from beats_core import OptionError, Receiver, Shipper
 from support.consumer import Consumer
 from support.shippers import closed_port, ids, in_parallel, put, unaccounted, wait_until
 
@@ -238,4 +238,3 @@ def test_with_durability_memory_a_directory_is_left_alone(receiver: Receiver, tm
         put(shipper, 1)
 
     assert [] == list(tmp_path.iterdir())
-    assert Options(spool="/q").durability == "spool"

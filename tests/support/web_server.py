@@ -15,8 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from support.celery_brokers import free_port
 from support.programs import REPOSITORY
+from support.shippers import closed_port
 
 LIMIT = 60.0  # seconds before a server that hangs is killed, and the test fails
 
@@ -32,7 +32,7 @@ class WebServer(AbstractContextManager["WebServer"]):
     """
 
     def __init__(self, command: Sequence[str], host: str, folder: Path, **environment: str) -> None:
-        self._address = f"127.0.0.1:{free_port()}"
+        self._address = closed_port()
         self._command = [part.replace("ADDRESS", self._address) for part in command]
         self._environment = {
             **os.environ,

@@ -11,7 +11,7 @@ import pytest
 
 from beats_core.errors import SpoolError
 from beats_core.spool import Spool
-from support.mounts import tmpfs
+from support.mounts import remount, tmpfs
 from support.spools import ENDLESS, MUCH, adopted, died, events, files, make, read_all, settle_all, the_file
 
 
@@ -176,7 +176,7 @@ def test_a_path_that_is_no_directory_is_refused(tmp_path: Path) -> None:
 def test_a_directory_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     with tmpfs(tmp_path / "disk", "1m") as disk:
         (disk / "spool").mkdir()
-        assert 0 == os.system(f"mount -o remount,ro {disk}")  # noqa: S605 - root's own test
+        remount(disk, "ro")
         with pytest.raises(SpoolError, match=r"cannot write to .*: check its owner, mode and mount"):
             make(disk / "spool")
         with pytest.raises(SpoolError, match="Read-only file system"):
@@ -189,14 +189,14 @@ def test_a_disk_that_becomes_read_only_is_an_error_and_what_is_on_it_can_be_read
         spool.append(events(1))
         spool.close()
         again = adopted(disk / "spool")
-        assert 0 == os.system(f"mount -o remount,ro {disk}")  # noqa: S605 - root's own test
+        remount(disk, "ro")
         with pytest.raises(SpoolError, match="Read-only file system"):
             again.append(events(2))
         assert events(1) == read_all(again)
         settle_all(again)
         assert (0, 1) == (again.events, again.segments)
         again.close()
-        assert 0 == os.system(f"mount -o remount,rw {disk}")  # noqa: S605 - root's own test
+        remount(disk, "rw")
 
 
 @pytest.mark.parametrize("kind", ["nfs", "nfs4", "cifs", "smb3", "fuse.sshfs"])
