@@ -37,6 +37,8 @@ class Ledger:
 
     def __init__(self, path: str | Path) -> None:
         self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        # A killed process can have written a part of its last record: the kernel writes page by page.
+        os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size // RECORD_BYTES * RECORD_BYTES)
 
     def note(self, *entries: Entry) -> None:
         # Not `write`: the rows that make the spool's writes fail, or kill at them, are not to mean this one.
@@ -54,7 +56,7 @@ def count(path: Path) -> int:
 def read(path: Path) -> list[Entry]:
     if not path.exists():
         return []
-    lines = path.read_text().splitlines()
+    lines = path.read_text()[: count(path) * RECORD_BYTES].splitlines()
     return [Entry(int(line[:7]), int(line[8:11]), int(line[12:20]), line[21:]) for line in lines]
 
 
@@ -146,5 +148,5 @@ def tally(accepted: Iterable[Path], arrived: Iterable[Path], threads: int, event
 def _records(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         while block := file.read(RECORD_BYTES * 10_000):
-            for position in range(0, len(block), RECORD_BYTES):
+            for position in range(0, len(block) - RECORD_BYTES + 1, RECORD_BYTES):
                 yield block[position : position + RECORD_BYTES - 1]

@@ -22,7 +22,10 @@ WINDOW = 100  # events: many windows in a short time, and duplicates are counted
 PIPELINING = 2
 # What a killed process had sent, and the acknowledgements it had read but not yet noted on disk.
 WINDOWS_PER_CRASH = 2 * PIPELINING
-_SILENCE = 4.0  # seconds without an arrival after which none is expected
+_ROOM = ("spool_max_bytes", "spool_min_free_bytes", "queue_mem_bytes")
+_DRAINING = 6  # most processes at once
+_PARTS_AT_A_START = 4  # that a process takes over
+_SILENCE = 2.0  # seconds without an arrival after which none is expected
 MEMORY = 96 << 20  # bytes that a producer may grow by; its queue is bounded by 16 MiB
 
 
@@ -136,20 +139,33 @@ class Scene:
         self.row.recovery = time.monotonic() - began
 
     def drain(self, hosts: str | Sequence[str]) -> None:
-        """Have a fresh process deliver what the spool holds, until all that can come has come."""
+        """Have fresh processes deliver what the spool holds, until nothing is left that they can deliver."""
         if not self.spooled:
             return
+        left: list[str] | None = None
+        # A process takes a few parts over at its start, and the next ones only a minute later.
+        while left is None or (self._parts() and self._parts() != left):
+            left = self._parts()
+            self._drain_once(hosts, min(_DRAINING, 1 + len(left) // _PARTS_AT_A_START))
+
+    def _drain_once(self, hosts: str | Sequence[str], processes: int) -> None:
         dropped = sum(_dropped(producer.report()["stats"]) for producer in self.producers if producer.ended_well)
         end = self.path(f"drained{len(self.producers)}")
-        producer = self.producer(hosts, events=1, threads=1, end_at=end)
+        room = {name: value for name, value in self.producers[0].order.options.items() if name in _ROOM}
+        drains = [self.producer(hosts, events=1, threads=1, end_at=end, options=room) for _ in range(processes)]
         arrived, since = 0, time.monotonic()
         # What a killed process may have had in memory nobody can say; then it is over when nothing comes any more.
         while self._distinct_arrivals() < self.accepted - dropped and time.monotonic() - since < _SILENCE:
-            if self.arrived > arrived or not producer.accepted:
+            if self.arrived > arrived or not all(producer.accepted for producer in drains):
                 arrived, since = self.arrived, time.monotonic()
             time.sleep(0.05)
-        producer.release()
-        producer.report()
+        Path(end).touch()
+        for producer in drains:
+            producer.report()
+
+    def _parts(self) -> list[str]:
+        """Which processes' parts there are in the spool."""
+        return sorted(path.name for path in self.spool.glob("*-*") if path.is_dir())
 
     def drain_at_once(self, hosts: str | Sequence[str], processes: int) -> None:
         """As `drain`, by several processes that begin at the same moment."""

@@ -122,7 +122,8 @@ def test_f41_a_directory_that_is_removed_costs_what_was_in_it_at_most(scene: Sce
 def test_f41_a_read_only_file_system_loses_nothing(scene: Scene) -> None:
     sink = scene.sink()
     with mounted(scene.spool, "-t", "tmpfs", "-o", "size=64m", "none"):
-        producer = scene.producer(sink.host, events=EVENTS, rate=RATE)
+        options = {"spool_min_free_bytes": 0}
+        producer = scene.producer(sink.host, events=EVENTS, rate=RATE, options=options)
         scene.wait_for_arrivals(EVENTS // 2)
         # A tmpfs with a file that is open for writing refuses; a bind mount over it does not.
         with mounted(scene.spool, "--bind", str(scene.spool)):
