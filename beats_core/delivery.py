@@ -161,6 +161,8 @@ class Delivery:
         """Wait until everything is acknowledged, or on disk, and return whether it is."""
         if not self.started:
             self._deliver_here(deadline)
+        if self.admission.late:
+            return False
         if self.started:
             return self._intake.flush(durable=durable).wait(deadline - monotonic())
         return self.settled and not self._intake.gone

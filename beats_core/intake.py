@@ -157,7 +157,7 @@ class Intake:
         with self._lock:  # which `end` holds for its last look into the inbox
             request.gone = self.gone
             if self._ended:
-                request.answer(acked=not (self._backlog.dropped or self._backlog.pending))
+                request.answer(acked=not (self._backlog.dropped or self._backlog.pending or self.unread))
             else:
                 self._inbox.mark(request)
         return request
@@ -183,7 +183,7 @@ class Intake:
             self._inbox.mark(Word.HUNGRY)
         if self._flushes:
             until = backlog.settled_until
-            everything = not self.unread and until == backlog.appended
+            everything = until == backlog.appended and (self._spooler is None or self._spooler.is_empty)
             gone = self.gone
             for request in self._flushes:
                 if everything or request.until <= until:
@@ -265,7 +265,7 @@ class Intake:
         for word in words:
             if isinstance(word, DeadLetter):
                 spooler.bury(word)
-        self._hand = []
+        self._hand = [word for word in words if isinstance(word, Flush)]  # should what follows fail
         wait = self._tend(spooler, now)
         spooler.refill()
         durable = [word for word in words if isinstance(word, Flush) and word.durable]
@@ -273,6 +273,7 @@ class Intake:
         for request in durable:
             request.answer(acked=kept)
         with self._lock:
+            self._hand = []
             until = self._backlog.appended + spooler.unread + spooler.spool.writers
             self._listen([word for word in words if word not in durable], until)
             due = self._backlog.wait_time(now) == 0
@@ -297,7 +298,7 @@ class Intake:
         """Obey what is said; a flush is about all events before `until`. The caller holds the lock."""
         for word in words:
             if isinstance(word, Flush):
-                word.until, word.gone = until, self.gone
+                word.until = until
                 self._flushes.append(word)
         if words:
             self._backlog.hurry()
@@ -317,7 +318,7 @@ class Intake:
         return lost
 
     def _answer_all(self) -> None:
-        left, gone = self._backlog.pending, self.gone
+        left, gone = self._backlog.pending + self.unread, self.gone
         for request in self._flushes:
             request.answer(acked=not left and request.gone == gone)
         self._flushes = []

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from time import monotonic
 
 from beats_core import native
@@ -78,6 +78,8 @@ class Spooler:
         self._read_ahead = options.queue_mem_bytes // 2
         self._waiting: list[bytes] = []  # accepted, and not on disk yet
         self._handed: list[bytes] = []  # by the spool, and not in the ledger yet
+        self._reading = False  # what was read may be in no count yet
+        self._memory_until = 0  # before this ordinal is every event that went to the ledger without having been on disk
         self._left = 0  # at the end
         self._trouble: SpoolError | None = None
         self._retry_at = 0.0
@@ -94,6 +96,13 @@ class Spooler:
     def unread(self) -> int:
         """How many events are on disk, or on their way to it, and not in the ledger."""
         return self.spool.unread + len(self._handed) + len(self._waiting) + self._left
+
+    @property
+    def is_empty(self) -> bool:
+        """True if no event is on disk, or on its way to or from it, that is not in the ledger. With the lock held."""
+        # Who writes is asked for before: what he wrote may be read before it is counted, and hides another one then.
+        # Who reads is asked for afterwards: he needs the lock to bring to an end what makes `unread` too low.
+        return not (self.spool.writers or self.unread or self._reading)
 
     @property
     def hungry(self) -> bool:
@@ -123,10 +132,13 @@ class Spooler:
         """Hand to the ledger what there is on disk, as far as memory allows."""
         self._hand_over()
         while (room := self._read_ahead - self._held()) > 0:
+            self._reading = True  # should it fail, then until it succeeds
             self._handed = self.spool.read(min(_CHUNK, self._options.bulk_max_size), min(_CHUNK_BYTES, room))
-            if not self._handed:
-                return
+            read = len(self._handed)
             self._hand_over()
+            self._reading = False
+            if not read:
+                return
 
     def tend(self, now: float) -> float | None:
         """Do what is due by itself; return the seconds until the next such thing."""
@@ -149,7 +161,7 @@ class Spooler:
         """Take over what dead processes left; return how many events those are."""
         found = self.spool.adopt()
         if found:
-            _logger.info("%d events of processes that ended are taken over from %s", found, self._options.spool)
+            _say(logging.INFO, "%d events of processes that ended are taken over from %s", found, self._options.spool)
         return found
 
     def sync(self) -> bool:
@@ -159,7 +171,9 @@ class Spooler:
         failures = self.spool.sync_failures
         self.spool.sync()
         self._sync_at = None
-        return not self._waiting and failures == self.spool.sync_failures
+        with self._lock:
+            in_memory = self._backlog.settled_until < self._memory_until
+        return not (self._waiting or in_memory or self.spool.doubtful) and failures == self.spool.sync_failures
 
     def settle(self) -> None:
         """Have the spool forget what the ledger has settled, and keep what died. Any thread, without the lock."""
@@ -184,8 +198,8 @@ class Spooler:
         self._waiting = []
         self.settle()
         with self._lock:
-            lost = self._backlog.drop_all(reason, spared=self.spool.events - self.spool.unread)
-        self._left = self.spool.unread
+            lost = self._backlog.drop_all(reason, spared=self.spool.events - self.spool.unread - self._left)
+        self._left += self.spool.unread
         self.spool.close()
         return lost
 
@@ -223,6 +237,7 @@ class Spooler:
                     return
                 self.spool.pass_by(len(chunk))
                 self._handed = chunk
+                self._memory_until = self._backlog.appended + len(chunk)
             else:
                 self._out_of_trouble()
                 self._sync_soon(now)
@@ -256,20 +271,28 @@ class Spooler:
 
     def _in_trouble(self, error: SpoolError) -> None:
         if self._trouble is None:
-            _logger.warning("no events can be written to %s, they are held in memory: %s", self._options.spool, error)
+            text = "no events can be written to %s, they are held in memory: %s"
+            _say(logging.WARNING, text, self._options.spool, error)
         self._trouble = error
 
     def _out_of_trouble(self) -> None:
         if self._trouble is not None:
             self._trouble = None
-            _logger.warning("events are written to %s again", self._options.spool)
+            _say(logging.WARNING, "events are written to %s again", self._options.spool)
 
     def _tell(self) -> None:
         """Say what was found on disk, each time there is more of it."""
         found = self.spool.damaged, self.spool.foreign
         if found != self._told:
             self._told = found
-            _logger.warning(
+            _say(
+                logging.WARNING,
                 "%s: %d damaged places were set aside and %d events lost; %d segments of another format are left alone",
                 *(self._options.spool, self.spool.damaged, self.spool.lost, self.spool.foreign),
             )
+
+
+def _say(level: int, text: str, *arguments: object) -> None:
+    """Tell the application's log, whatever its handlers do: events are half way from one place to the next."""
+    with suppress(Exception):
+        _logger.log(level, text, *arguments)

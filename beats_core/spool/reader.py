@@ -29,12 +29,13 @@ class Reader:
         self._store = store
         self._writer = writer
         self._journal = journal
+        self._taken: list[bytes] = []  # they have their ordinals
 
     def read(self, most_events: int, most_bytes: int) -> list[bytes]:
         """Return the next unread events; see `Spool.read`."""
         store = self._store
-        taken: list[bytes] = []
-        size = 0
+        taken = self._taken  # also those of a call that failed on its way
+        size = sum(map(len, taken))
         while store.queue and len(taken) < most_events and (size < most_bytes or not taken):
             segment = store.queue[0]
             cursor = segment.cursor
@@ -48,12 +49,13 @@ class Reader:
                     break
                 with store.lock:
                     self._hand_out(segment, cursor.handed - len(payloads), len(payloads))
-                taken = taken + payloads if taken else payloads
+                    self._taken = taken = taken + payloads if taken else payloads
                 size += more
             if segment.sealed and (not payloads or cursor.at_end(segment.size)):
                 self.finish(segment)
             elif not payloads:
                 break
+        self._taken = []
         return taken
 
     def count_as_read(self, written: Written) -> bool:
@@ -76,7 +78,8 @@ class Reader:
         while payloads := self._take(segment, _EVERYTHING, _EVERYTHING):
             rest += payloads
         if payloads is None:
-            segment.cursor.give_back(rest)
+            if rest:
+                segment.cursor.give_back(rest)
             return None
         return rest
 

@@ -141,6 +141,14 @@ class Spool:
         """How often the system could not put on the disk what it had taken. Any thread."""
         return self._writer.sync_failures
 
+    @property
+    def doubtful(self) -> bool:
+        """True while there are unsettled events that the system could not put on the disk. The owner."""
+        store = self._store
+        with store.lock:
+            segments = [segment for part in store.parts for segment in part.segments.values()]
+        return any(segment.failed and (segment.unread or segment.outstanding) for segment in segments)
+
     def append(self, payloads: Sequence[Payload], *, read: bool = False) -> bool:
         """Keep these events, all or none of them.
 
@@ -253,7 +261,8 @@ class Spool:
         """Write what is unread in a sealed segment whose disk failed once more, to a new one."""
         payloads = self._reader.rest_of(segment)
         if payloads is None:
-            return  # it stays where it is; as below
+            self._store.failed.append(segment)
+            return
         if payloads:
             try:
                 self._writer.append(payloads)
@@ -283,7 +292,7 @@ class Spool:
                 continue
             rest = self._reader.rest_of(segment)
             if rest is None:
-                return 0, 0
+                break
             kept = self._keep_important(segment, rest)
             if rest:
                 self._reader.mark_gone(segment, len(rest))
@@ -364,8 +373,8 @@ class Spool:
         self._volume.refresh()
         self._writer.attend()
         store.try_again()
-        while store.failed:
-            segment = store.failed.pop()
+        failed, store.failed = store.failed, []
+        for segment in failed:
             if not segment.finished:
                 self._rescue(segment)
 

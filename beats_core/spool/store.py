@@ -19,8 +19,8 @@ from bisect import insort
 from collections.abc import Sequence
 from contextlib import suppress
 from operator import attrgetter
-from threading import Lock
 
+from beats_core.native import Lock
 from beats_core.spool.ordinals import Ordinals
 from beats_core.spool.part import Part
 from beats_core.spool.records import MAX_POSITION, Record

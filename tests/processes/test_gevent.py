@@ -7,6 +7,7 @@ where one of the two stands still, its program never ends.
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +40,27 @@ def test_a_greenlet_that_computes_does_not_stop_the_shipper(early: str, late: st
         )
 
         assert list(range(500)) == ids(receiver.events)
+
+
+@early_and_late
+@pytest.mark.parametrize("durability", ["spool", "journal"])
+def test_several_senders_share_a_spool(early: str, late: str, durability: str, tmp_path: Path) -> None:
+    with Receiver() as receiver:
+        run(
+            f"""
+            {late}
+            options = {{"workers": 6, "bulk_max_size": 5, "spool_min_free_bytes": 0, "durability": "{durability}"}}
+            shipper = Shipper(host, spool="{tmp_path}", **options)
+            for number in range(200):
+                put(shipper, *range(number * 100, number * 100 + 100))
+            assert shipper.flush(60)
+            assert 20_000 == shipper.close().acked
+            """,
+            receiver.host,
+            before=early,
+        )
+
+        assert sorted(range(20_000)) == sorted(ids(receiver.events))
 
 
 @early_and_late
