@@ -118,8 +118,7 @@ class Spool:
     @property
     def writers(self) -> int:
         """Calls of `write` under way: what they write may be on the disk, and is not counted. Any thread."""
-        segments = [*self._store.retired, *([self._store.writing] if self._store.writing is not None else [])]
-        return sum([segment.entered - segment.left for segment in segments])
+        return self._store.writers
 
     @property
     def damaged(self) -> int:
@@ -144,10 +143,7 @@ class Spool:
     @property
     def doubtful(self) -> bool:
         """True while there are unsettled events that the system could not put on the disk. The owner."""
-        store = self._store
-        with store.lock:
-            segments = [segment for part in store.parts for segment in part.segments.values()]
-        return any(segment.failed and (segment.unread or segment.outstanding) for segment in segments)
+        return self._store.doubtful
 
     def append(self, payloads: Sequence[Payload], *, read: bool = False) -> bool:
         """Keep these events, all or none of them.
@@ -284,9 +280,8 @@ class Spool:
             How many events were dropped, and how many important ones were kept. (0, 0) if no room can be made.
         """
         self._attend()
-        store = self._store
-        for segment in store.queue[:]:
-            if segment is store.writing and segment.unread and not (segment.outstanding or spare_newest):
+        for segment in self._store.queue[:]:
+            if segment is self._store.writing and segment.unread and not (segment.outstanding or spare_newest):
                 self._writer.leave()
             if segment.outstanding or not segment.sealed or segment.finished:
                 continue

@@ -89,6 +89,19 @@ class Store:
             return self.counted_bytes
         return self.counted_bytes + writing.size - (writing.weighed or -writing.acks_bytes)
 
+    @property
+    def writers(self) -> int:
+        """Calls of the journal's `write` under way."""
+        segments = [*self.retired, *([self.writing] if self.writing is not None else [])]
+        return sum([segment.entered - segment.left for segment in segments])
+
+    @property
+    def doubtful(self) -> bool:
+        """True while there are unsettled events that the system could not put on the disk. The owner."""
+        with self.lock:
+            segments = [segment for part in self.parts for segment in part.segments.values()]
+        return any(segment.failed and (segment.unread or segment.outstanding) for segment in segments)
+
     def notice(self) -> None:
         """Take into the books what writers did. The owner."""
         if self.writing is not None:
