@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beats_core.backlog import DEAD_LETTERS, REFUSALS
+from beats_core.backlog import DEAD_LETTERS, REFUSALS, DeadLetter
 from support.ledger import counts, new_backlog, payloads, refuse, refuse_to_death, settle, take, take_all
 
 
@@ -161,3 +161,14 @@ def test_an_outage_that_closes_every_connection_kills_no_event_however_long(
         backlog.ack(batch, len(batch))
     assert list(range(size)) == sorted(map(int, arrived))
     assert backlog.dead == 0
+
+
+def test_each_dead_letter_is_collected_once() -> None:
+    backlog = new_backlog()
+    backlog.bury(DeadLetter(b"first", "too large"))
+    backlog.bury(DeadLetter(b"second", "too large"))
+    assert [b"first", b"second"] == backlog.collect_letters()
+    assert [] == backlog.collect_letters()
+
+    backlog.bury(DeadLetter(b"third", "too large"))
+    assert [b"third"] == backlog.collect_letters()
