@@ -38,11 +38,7 @@ EARLY = "from gevent import monkey; monkey.patch_all()"
 LATE = "import beats_core; from gevent import monkey; monkey.patch_all()"
 
 
-# See the issue on the lifecycle: our threads become greenlets, and the first that waits stops all of them.
-_HANGS = pytest.mark.xfail(run=False, reason="patched late, nothing is delivered and the program hangs")
-
-
-@pytest.mark.parametrize("before", [EARLY, pytest.param(LATE, marks=_HANGS)], ids=["early", "late"])
+@pytest.mark.parametrize("before", [EARLY, LATE], ids=["early", "late"])
 @row("F46", "gevent patches everything")
 def test_f46_greenlets_lose_nothing(scene: Scene, before: str) -> None:
     scene.row.fault = f"gevent patches everything, {'early' if before == EARLY else 'late'}"
