@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from beats_core import Options, ReceivedWindow, Receiver, Shipper
+from faults.parents import die_with_parent
 from faults.processes import environment, wait_until
 
 _PER_PROCESS = 50
@@ -118,6 +119,7 @@ class _Refusing:
 
 def _ship(host: str, first: int, count: int, away: Path) -> None:
     """Have shippers put one event, and another when the receiver is away."""
+    die_with_parent()
     options = Options(hosts=host, backoff_init=0.5, backoff_max=2.0, timeout=20.0, failback_interval=None)
     shippers = [Shipper(options=options) for _ in range(count)]
     for number, shipper in enumerate(shippers, first):

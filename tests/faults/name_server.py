@@ -14,6 +14,8 @@ import sys
 import time
 from pathlib import Path
 
+from faults.parents import die_with_parent
+
 _KINDS = {1: ("A", socket.AF_INET), 28: ("AAAA", socket.AF_INET6)}
 _NO_SUCH_NAME = 3
 
@@ -37,6 +39,7 @@ def answer(query: bytes, zone: dict[str, dict[str, list[str]]]) -> bytes:
 
 
 def main() -> None:
+    die_with_parent()
     address, path = sys.argv[1:]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
         line.bind((address, 53))

@@ -22,6 +22,7 @@ from typing import Any
 from faults import mischief
 from faults.ledgers import Ledger, make_event
 from faults.orders import ProducerOrder
+from faults.parents import die_with_parent
 from faults.peers import PEERS
 from faults.shipping import OurShipper, Shipping
 
@@ -88,6 +89,7 @@ class Thread:
 
 
 def main() -> None:
+    die_with_parent()
     order = ProducerOrder.from_json(sys.argv[1])
     memory = memory_bytes("VmRSS")
     shipping = OurShipper(order) if order.client == "shipper" else PEERS[order.client](order)

@@ -15,9 +15,11 @@ import threading
 from beats_core import ReceivedWindow, Receiver
 from faults.ledgers import Ledger, arrival
 from faults.orders import SinkOrder
+from faults.parents import die_with_parent
 
 
 def main() -> None:
+    die_with_parent()
     order = SinkOrder.from_json(sys.argv[1])
     ledger = Ledger(order.ledger)
     ended = threading.Event()

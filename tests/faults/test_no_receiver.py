@@ -99,11 +99,11 @@ def test_f20_backing_off_goes_on_though_connecting_succeeds(scene: Scene) -> Non
 def test_f23_the_host_that_lives_has_everything(scene: Scene) -> None:
     flapping, alive = scene.sink(), scene.sink()
     hosts = [closed_port(), flapping.host, alive.host]
-    scene.producer(hosts, events=2 * EVENTS, rate=1500, options={"loadbalance": True})
+    scene.producer(hosts, events=3 * EVENTS, rate=1500, options={"loadbalance": True})
     for arrived in (EVENTS // 2, EVENTS, 2 * EVENTS):
         scene.wait_for_arrivals(arrived)
         flapping.kill()
-        scene.wait_for_accepted(scene.accepted + 200)
+        time.sleep(0.1)  # some events find it dead
         flapping.start()
     scene.judge(losses=3)
 
