@@ -203,7 +203,9 @@ class Bench:
             [sys.executable, str(_RUNS), *command], capture_output=True, timeout=_UNTIL_GIVING_UP, check=False
         )
         if not completed.stdout:
-            raise RuntimeError(f"{' '.join(command)}: {completed.stderr.decode()[-2000:]}")
+            raise RuntimeError(
+                f"{completed.args} ended with {completed.returncode}: {completed.stderr.decode()[-2000:]}"
+            )
         report: dict[str, float] = json.loads(completed.stdout)
         return report
 
