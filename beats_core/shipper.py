@@ -27,7 +27,7 @@ from beats_core.envelope import Envelope, Event
 from beats_core.errors import EventTooLarge, SpoolError
 from beats_core.forks import after_fork, renew_if_forked
 from beats_core.last_words import say_undelivered
-from beats_core.lifecycle import look_after
+from beats_core.lifecycle import look_after, signals_blocked
 from beats_core.options import Options, OptionValues
 from beats_core.stats import Stats
 from beats_core.surroundings import refuse_subinterpreters
@@ -74,7 +74,10 @@ class Shipper:
         if delivery is not None and not self._closed and (delivery.started or not delivery.settled):
             _dropped.append(self)
             look_after(self)  # again: a finaliser may come after the weak references are gone
-            with suppress(RuntimeError):  # no thread can be started, and nothing may wait here: then at the end
+            with (
+                suppress(RuntimeError),
+                signals_blocked(),
+            ):  # no thread can be started, and nothing may wait here: then at the end
                 native.start_from_finaliser(self._end_at_leisure, "beats-shipper")
 
     def __enter__(self) -> Self:

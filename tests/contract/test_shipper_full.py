@@ -20,6 +20,11 @@ def event(number: int, size: int = 500) -> dict[str, Any]:
     return {"id": number, "message": "x" * size}
 
 
+def insist(shipper: Shipper, number: int, level: int = 20) -> None:
+    """Put it until it is accepted: while our thread is about to make room, there is nothing that could give way."""
+    wait_until(lambda: shipper.put(event(number), level))
+
+
 def shipper_without_receiver(**options: Any) -> Shipper:
     return Shipper(closed_port(), queue_mem_bytes=ROOM, shutdown_timeout=0.05, **options)
 
@@ -28,15 +33,15 @@ def test_the_oldest_events_are_given_up_and_the_newest_arrive() -> None:
     host = closed_port()
     shipper = Shipper(host, queue_mem_bytes=ROOM, on_full="drop_oldest", backoff_init=0.01, backoff_max=0.01)
     for number in range(1_000):
-        assert shipper.put(event(number))
-    wait_until(lambda: not shipper.stats().inbox)
-    dropped = shipper.stats().dropped["oldest"]
+        insist(shipper, number)
     with Receiver(host) as receiver:
         stats = shipper.close(30)
+        dropped = stats.dropped["oldest"]
+        arrived = ids(receiver.events)
 
-        assert ids(receiver.events) == list(range(dropped, 1_000))
-    assert stats.acked == 1_000 - dropped
-    assert {"oldest": dropped} == stats.dropped
+    assert arrived == sorted(set(arrived))  # some of those between the oldest and the newest may be missing
+    assert 999 == arrived[-1]
+    assert stats.acked == len(arrived) == 1_000 - dropped
     assert 0 == unaccounted(stats)
     assert 1_000 - dropped > ROOM * 3 // 4 // (700 + OVERHEAD)  # no more than was needed
 
@@ -44,10 +49,8 @@ def test_the_oldest_events_are_given_up_and_the_newest_arrive() -> None:
 def test_errors_outlive_debug_lines_that_are_younger() -> None:
     host = closed_port()
     shipper = Shipper(host, queue_mem_bytes=ROOM, on_full="drop_oldest", backoff_init=0.01, backoff_max=0.01)
-    for number in range(10):
-        assert shipper.put(event(number), level=40)
-    for number in range(10, 1_000):
-        assert shipper.put(event(number), level=10)
+    for number in range(1_000):
+        insist(shipper, number, level=40 if number < 10 else 10)
     wait_until(lambda: not shipper.stats().inbox)
     with Receiver(host) as receiver:
         shipper.close(30)
@@ -81,7 +84,7 @@ def test_a_flush_says_when_something_was_given_up_meanwhile() -> None:
     flushing = threading.Thread(target=lambda: answers.append(shipper.flush(60)))
     flushing.start()
     for number in range(1, 1_000):
-        assert shipper.put(event(number))
+        insist(shipper, number)
     with Receiver(host):
         flushing.join(60)
         assert [False] == answers
@@ -92,7 +95,7 @@ def test_a_flush_says_when_something_was_given_up_meanwhile() -> None:
 def test_losses_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
     shipper = shipper_without_receiver(on_full="drop_oldest")
     for number in range(1_000):
-        assert shipper.put(event(number))
+        insist(shipper, number)
     wait_until(lambda: [text for text in caplog.messages if "given up" in text])
     shipper.close()
 

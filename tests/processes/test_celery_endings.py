@@ -90,7 +90,8 @@ def test_no_thread_that_ships_takes_a_signal_sent_to_the_process() -> None:
     """
     with Receiver() as receiver, Shipper(receiver.host) as shipper:
         shipper.put({"message": "hello"})
-        receiver.wait_for(1)
+        Shipper(receiver.host).put({"message": "of one that nobody closes"})  # its finaliser starts a thread
+        receiver.wait_for(2)
         threads = [thread for thread in threading.enumerate() if thread.name.startswith("beats-shipper")]
 
         assert threads != []
