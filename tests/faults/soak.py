@@ -32,7 +32,7 @@ THREADS = 4
 KILL_EVERY = (2.0, 5.0)  # seconds
 DOWN = (0.0, 1.0)
 SAMPLE_EVERY = 0.5
-GROWTH = 16 << 20  # bytes of memory that come and go without being a leak
+GROWTH = 64 << 20  # bytes that come and go with each outage: the queue's 16 MiB, windows, and what malloc keeps of them
 LEFT_ON_DISK = 1 << 20  # bytes that an empty spool may take: its lock, and one segment that was just begun
 
 
