@@ -112,10 +112,18 @@ class Inbox(Generic[Marker]):
         """Refuse everything from now on; what was accepted is in the queue already. Any thread."""
         self._max_bytes = self._max_bytes_of_ordinary = -1
 
-    def mark(self, marker: Marker) -> None:
-        """Place a marker behind everything accepted so far. Any thread."""
+    def mark(self, marker: Marker, *, patiently: bool = False) -> None:
+        """Place a marker behind everything accepted so far. Any thread.
+
+        Args:
+            marker: What the reader is to find.
+            patiently: The reader need not find it before `at_least` is over.
+        """
         self._events.put(marker)
-        self._kicks.put(None)  # also for a reader that is about to gather and has not seen it
+        if patiently:
+            self.kick()
+        else:
+            self._kicks.put(None)  # also for a reader that is about to gather and has not seen it
 
     def kick(self) -> None:
         """End the reader's `gather`, if it is in there: what it asked for is no longer so. Any thread."""

@@ -21,6 +21,7 @@ from beats_core.spooler import Spooler
 _logger = logging.getLogger("beats_core.intake")
 
 _BREATH = 0.005  # seconds between two looks at the disk: a thread that writes the journal lets us run for each event
+_FEW = 2048  # events on disk that the ledger can wait for: they fill no window
 _PAUSE = 0.1  # seconds after something failed
 _PATIENCE = 1.0  # seconds for the disk to answer at the end
 
@@ -181,7 +182,8 @@ class Intake:
             self._inbox.settled(self._released[0] - events, self._released[1] - size)
         elif self._spooler.hungry and not self._hungry and not self._ended:
             self._hungry = True
-            self._inbox.mark(Word.HUNGRY)
+            # While a journal is written there is something at each ack.
+            self._inbox.mark(Word.HUNGRY, patiently=self._spooler.unread < _FEW)
         if self._flushes:
             until = backlog.settled_until
             everything = until == backlog.appended and (self._spooler is None or self._spooler.is_empty)
@@ -327,7 +329,7 @@ class Intake:
 
     def _is_busy(self) -> bool:
         with self._lock:
-            return self._backlog.settled < self._backlog.appended
+            return self._backlog.settled < self._backlog.appended and not self._hungry
 
 
 def _sorted(items: list[Item]) -> tuple[list[bytes], list[Item]]:

@@ -229,6 +229,20 @@ def test_a_marker_ends_also_the_least_time_of_gathering() -> None:
     assert ends_at_once(lambda: inbox.gather(lambda: True, LONG, LONG))
 
 
+def test_a_patient_marker_ends_gathering_but_not_its_least_time() -> None:
+    inbox: Inbox[str] = Inbox(1000)
+
+    def busy() -> bool:
+        inbox.mark("marker", patiently=True)
+        return True
+
+    inbox.mark("marker", patiently=True)
+    began = monotonic()
+
+    assert ends_at_once(lambda: inbox.gather(busy, LONG, 0.02))
+    assert monotonic() >= began + 0.02
+
+
 def test_one_marker_stands_for_all_that_is_noted_between_two_looks() -> None:
     inbox: Inbox[str] = Inbox(1000)
     inbox.note(100, "noted")
