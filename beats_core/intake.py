@@ -257,7 +257,8 @@ class Intake:
 
     def _move_through(self, spooler: Spooler) -> float | None:
         now = monotonic()
-        idle = not self._backlog.pending
+        with self._lock:
+            idle = not self._backlog.pending
         self._hungry = False
         payloads, words = _sorted(self._hand)
         spooler.admit(payloads)

@@ -74,10 +74,8 @@ class Shipper:
         if delivery is not None and not self._closed and (delivery.started or not delivery.settled):
             _dropped.append(self)
             look_after(self)  # again: a finaliser may come after the weak references are gone
-            with (
-                suppress(RuntimeError),
-                signals_blocked(),
-            ):  # no thread can be started, and nothing may wait here: then at the end
+            # Where no thread can be started it is done at the end: nothing may wait here.
+            with suppress(RuntimeError), signals_blocked():
                 native.start_from_finaliser(self._end_at_leisure, "beats-shipper")
 
     def __enter__(self) -> Self:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from beats_core import Receiver, Shipper
+from beats_core.backlog import Backlog
 from beats_core.spool import Important
 from support.faulty_os import FaultyOs, faulty_os
 from support.shippers import closed_port, put, unaccounted
@@ -167,3 +168,20 @@ def test_a_handler_that_raises_makes_no_flush_forgotten(tmp_path: Path) -> None:
         assert request.wait(10)
         assert 2 == len(receiver.events)
         shipper.close()
+
+
+def test_the_ledger_is_looked_at_only_with_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shipper = without_threads(tmp_path)
+    delivery: Any = shipper._delivery
+    looks: list[bool] = []
+
+    def in_flight(_: Backlog) -> int:
+        looks.append(delivery._lock._is_owned())  # it walks over what the senders change
+        return 0
+
+    monkeypatch.setattr(Backlog, "in_flight", property(in_flight))
+    put(shipper, 1)
+    delivery._intake.move()
+
+    assert looks
+    assert all(looks)

@@ -13,6 +13,8 @@ from support.celery_brokers import Broker, filesystem_broker, free_port, redis_b
 from support.celery_shop import make_shop
 from support.celery_story import steps_of, told
 from support.celery_worker import LIMIT, CeleryWorker
+from support.consumer import Consumer
+from support.shippers import wait_until
 
 TASKS = 12
 STEPS = {"received": 1, "started": 1, "succeeded": 1}
@@ -88,15 +90,22 @@ def test_no_thread_that_ships_takes_a_signal_sent_to_the_process() -> None:
 
     A thread that does not block it would take it instead, and end the child: the lock stays locked and the pool hangs.
     """
-    with Receiver() as receiver, Shipper(receiver.host) as shipper:
-        shipper.put({"message": "hello"})
-        Shipper(receiver.host).put({"message": "of one that nobody closes"})  # its finaliser starts a thread
-        receiver.wait_for(2)
-        threads = [thread for thread in threading.enumerate() if thread.name.startswith("beats-shipper")]
+    consumer = Consumer()
+    consumer.go_on.clear()  # while nothing is acknowledged no thread ends
 
-        assert threads != []
-        for thread in threads:
-            status = Path(f"/proc/self/task/{thread.native_id}/status").read_text()
+    def shipping() -> list[threading.Thread]:
+        return [thread for thread in threading.enumerate() if thread.name.startswith("beats-shipper")]
+
+    with Receiver(consume=consumer) as receiver, Shipper(receiver.host) as shipper:
+        before = set(shipping())
+        shipper.put({"message": "hello"})
+        Shipper(receiver.host).put({"message": "of one that nobody closes"})
+        wait_until(lambda: len(set(shipping()) - before) == 5)  # two of each, and the one that the finaliser starts
+        threads = set(shipping()) - before
+        statuses = [Path(f"/proc/self/task/{thread.native_id}/status").read_text() for thread in threads]
+        consumer.go_on.set()
+
+        for status in statuses:
             blocked = re.search(r"^SigBlk:\s*(\w+)$", status, re.MULTILINE)
             assert blocked is not None
             assert int(blocked[1], 16) & 1 << signal.SIGTERM - 1
