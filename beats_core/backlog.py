@@ -76,6 +76,7 @@ class Backlog:
         self.resent = 0
         self.dropped: Counter[str] = Counter()
         self.dead = 0
+        self.buried = 0  # of them, those that came dead
         self.dead_letters: deque[DeadLetter] = deque(maxlen=DEAD_LETTERS)
         self._collected = 0
         self._bulk_max_size = bulk_max_size
@@ -265,6 +266,7 @@ class Backlog:
         self.appended_bytes += len(letter)
         self.settled_bytes += len(letter)
         self.dead += 1
+        self.buried += 1
         self.dead_letters.append(letter)
 
     def drop_oldest(self, size: int, overhead: int = 0) -> int:

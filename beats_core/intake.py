@@ -123,9 +123,10 @@ class Intake:
 
     @property
     def gone(self) -> int:
-        """How many accepted events will never be acknowledged."""
+        """How many accepted events will never be acknowledged, though that was to be hoped."""
         damaged = 0 if self._spooler is None else self._spooler.spool.lost
-        return self._backlog.dead + self._backlog.dropped.total() + self.given_up + damaged
+        dead = self._backlog.dead - self._backlog.buried
+        return dead + self._backlog.dropped.total() + self.given_up + damaged
 
     def run(self) -> None:
         """Move events until `Word.STOP`; the body of the intake thread. Survives every exception."""

@@ -143,11 +143,8 @@ class Spool:
 
     @property
     def doubtful(self) -> bool:
-        """True while there are unsettled events that the system could not put on the disk. The owner."""
-        store = self._store
-        with store.lock:
-            segments = [segment for part in store.parts for segment in part.segments.values()]
-        return any(segment.failed and (segment.unread or segment.outstanding) for segment in segments)
+        """True while there are unsettled events that the system could not put on the disk. Any thread."""
+        return self._store.doubtful
 
     def append(self, payloads: Sequence[Payload], *, read: bool = False) -> bool:
         """Keep these events, all or none of them.

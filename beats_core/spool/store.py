@@ -89,6 +89,13 @@ class Store:
             return self.counted_bytes
         return self.counted_bytes + writing.size - (writing.weighed or -writing.acks_bytes)
 
+    @property
+    def doubtful(self) -> bool:
+        """True while something is unsettled in a segment whose disk failed. Any thread."""
+        with self.lock:
+            segments = [segment for part in self.parts for segment in part.segments.values()]
+            return any(segment.failed and (segment.unread or segment.outstanding) for segment in segments)
+
     def notice(self) -> None:
         """Take into the books what writers did. The owner."""
         if self.writing is not None:
