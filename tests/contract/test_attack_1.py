@@ -1,5 +1,6 @@
 """A shipper with a spool: closed twice, flushed at odd moments, and flushed to a disk that takes nothing."""
 
+# ruff: noqa: SLF001 - what is between two steps is not to be seen from outside
 from __future__ import annotations
 
 from pathlib import Path
@@ -49,7 +50,7 @@ def test_a_flush_does_not_succeed_when_an_event_before_it_is_given_up(tmp_path: 
     host = closed_port()
     options = {"spool_max_bytes": 256 << 10, "queue_mem_bytes": 64 << 10, "on_full": "drop_oldest"}
     shipper = new_shipper(host, tmp_path, "spool", **options)
-    intake = shipper._delivery._intake
+    intake: Any = shipper._delivery._intake
     spooler = intake._spooler
     number = 0
     while not spooler.given_up or spooler.spool.room > 8_000:
@@ -84,7 +85,7 @@ def test_a_flush_after_the_end_is_not_deceived_by_what_came_late(tmp_path: Path,
 
 def test_a_flush_is_not_told_yes_by_the_end(tmp_path: Path) -> None:
     shipper = new_shipper(closed_port(), tmp_path, "journal")
-    delivery = shipper._delivery
+    delivery: Any = shipper._delivery
     delivery.start = lambda: None  # the thread is slow
     put(shipper, 1)
     request = delivery._intake.flush()

@@ -1,11 +1,13 @@
 """The spool behind the intake thread, with a failure or another thread in between two of its steps."""
 
+# ruff: noqa: SLF001 - what is between two steps is not to be seen from outside
 from __future__ import annotations
 
 import errno
 import logging
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,8 @@ import pytest
 from beats_core import Receiver, Shipper
 from beats_core.spool import Important
 from support.faulty_os import FaultyOs, faulty_os
-from support.shippers import closed_port, ids, put, unaccounted
-from support.spools import MUCH, events, make, read_all, settle_all
+from support.shippers import closed_port, put, unaccounted
+from support.spools import MUCH, events, make, read_all
 
 QUICK = {"backoff_init": 0.01, "backoff_max": 0.01, "spool_min_free_bytes": 0}
 
@@ -29,20 +31,21 @@ def system() -> Iterator[FaultyOs]:
 def without_threads(spool: Path, **options: Any) -> Shipper:
     """A shipper whose threads never start: who tests does their work, step by step."""
     shipper = Shipper(closed_port(), spool=str(spool), **{**QUICK, "shutdown_timeout": 0.0, **options})
-    shipper._delivery.start = lambda: None
+    delivery: Any = shipper._delivery
+    delivery.start = lambda: None
     return shipper
 
 
 def test_a_flush_waits_for_what_is_being_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shipper = without_threads(tmp_path, durability="journal")
-    intake = shipper._delivery._intake
+    intake: Any = shipper._delivery._intake
     put(shipper, *range(10))
     request = intake.flush()
     spool = intake._spooler.spool
     read = spool.read
 
     def read_slowly(*limits: int) -> list[bytes]:
-        payloads = read(*limits)
+        payloads: list[bytes] = read(*limits)
         with intake.settling():  # a sender is at it meanwhile
             pass
         return payloads
@@ -129,24 +132,20 @@ def hostile_logging() -> Iterator[None]:
 @pytest.mark.usefixtures("hostile_logging")
 def test_a_handler_that_raises_stops_no_event_when_the_disk_is_full(tmp_path: Path) -> None:
     shipper = without_threads(tmp_path)
-    intake = shipper._delivery._intake
+    intake: Any = shipper._delivery._intake
     volume = intake._spooler.spool._volume
     volume.min_free_bytes = 1 << 60
     put(shipper, 1)
     for _ in range(3):
-        try:
+        with suppress(RuntimeError):
             intake.move()
-        except RuntimeError:
-            pass
         intake._spooler._retry_at = 0.0
     assert 1 == shipper._delivery._backlog.appended
     volume.min_free_bytes = 0
     put(shipper, 2)
     for _ in range(3):
-        try:
+        with suppress(RuntimeError):
             intake.move()
-        except RuntimeError:
-            pass
     assert 2 == shipper._delivery._backlog.appended
     assert 0 == unaccounted(shipper.stats())
 
@@ -157,12 +156,14 @@ def test_a_handler_that_raises_makes_no_flush_forgotten(tmp_path: Path) -> None:
     dead.append(events(1))
     dead.abandon()
     with Receiver() as receiver:
-        shipper = Shipper(receiver.host, spool=str(tmp_path), **QUICK)
-        shipper._delivery.start = lambda: None
+        options: Any = QUICK
+        shipper = Shipper(receiver.host, spool=str(tmp_path), **options)
+        delivery: Any = shipper._delivery
+        delivery.start = lambda: None
         put(shipper, 2)
-        request = shipper._delivery._intake.flush()
-        del shipper._delivery.start
-        shipper._delivery.start()
+        request = delivery._intake.flush()
+        del delivery.start
+        delivery.start()
 
         assert request.wait(10)
         assert 2 == len(receiver.events)

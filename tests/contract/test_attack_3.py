@@ -13,7 +13,7 @@ from beats_core import Shipper
 from beats_core.spool.part import Part, parts_in
 from support.faulty_os import faulty_os
 from support.shippers import closed_port, put
-from support.spools import events, make
+from support.spools import events, make, read_all
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
@@ -59,3 +59,15 @@ def test_a_second_flush_does_not_trust_the_disk_that_failed(tmp_path: Path) -> N
         assert "fdatasync" == system.struck
         assert not shipper.flush(10, durable=True)
         shipper.close()
+
+
+def test_what_a_full_segment_holds_is_written_anew_too_when_its_sync_fails(tmp_path: Path) -> None:
+    with faulty_os() as system:
+        spool = make(tmp_path, segment_bytes=1)
+        for number in range(3):
+            spool.append(events(number))
+        system.arm(0, errno.EIO, ("fdatasync",))
+        spool.sync()
+
+        assert "fdatasync" == system.struck
+        assert events(1, 2, 0) == read_all(spool)
