@@ -98,6 +98,7 @@ class Intake:
         self._hand: list[Item] = []  # drained, and not taken over yet
         self._flushes: list[Flush] = []
         self._released = 0, 0  # events and bytes whose room in the inbox was given free
+        self._moved = 0  # events, from their place in line to the end of it, as far as the flushes know
         self._ended = False
 
     @property
@@ -296,6 +297,11 @@ class Intake:
                 for request in self._flushes:
                     if request.until > self._backlog.appended:
                         request.until += adopted
+        if spooler.spool.moved != self._moved:
+            self._moved = spooler.spool.moved
+            with self._lock:
+                for request in self._flushes:  # what they wait for may be the last on disk now
+                    request.until = self._backlog.appended + spooler.unread + spooler.spool.writers
         return wait
 
     def _listen(self, words: list[Item], until: int) -> None:

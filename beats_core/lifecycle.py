@@ -7,18 +7,21 @@ the application registers later, and what they log is delivered. Children of mul
 from __future__ import annotations
 
 import atexit
+import logging
 import signal
 import sys
 import threading
 import weakref
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import Protocol
 
 from beats_core import native
 from beats_core.forks import after_fork, renew_if_forked
 from beats_core.native import Thread
+
+_logger = logging.getLogger("beats_core.lifecycle")
 
 _GRACE = 0.5  # seconds a thread may take beyond its deadline to notice it
 
@@ -80,7 +83,11 @@ def _finish_all(*, close: bool = True) -> None:
     renew_if_forked()  # what the parent accepted is none of this process's business
     began = monotonic()  # they share the time
     for living in list(_living):
-        living.finish(began, close=close)
+        try:
+            living.finish(began, close=close)
+        except Exception:  # the others have something to finish as well
+            with suppress(Exception):
+                _logger.exception("a shipper could not finish")
 
 
 def _begin_anew() -> None:

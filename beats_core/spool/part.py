@@ -18,6 +18,7 @@ from itertools import count
 from pathlib import Path
 
 from beats_core.errors import SpoolError, SpoolFull
+from beats_core.forks import after_fork
 from beats_core.spool.segment import Segment
 
 LOCK = "lock"
@@ -30,6 +31,7 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NETWORK = re.compile(r"nfs\d*|cifs|smb\w*|afs|ceph|fuse\.(?:sshfs|glusterfs|s3fs|cephfs|rclone)")
 
 _latest_start = 0
+_locks: set[int] = set()  # all lock files that are open, also those of parts that nobody knows yet
 
 
 def spool_error(error: OSError, doing: str) -> SpoolError:
@@ -113,7 +115,7 @@ class Part:
         try:
             os.makedirs(directory, 0o700, exist_ok=True)
             os.mkdir(making, 0o700)
-            lock = os.open(os.path.join(making, LOCK), os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            lock = _open_lock(os.path.join(making, LOCK), os.O_CREAT | os.O_EXCL)
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.rename(making, path)
         except OSError as error:
@@ -127,7 +129,7 @@ class Part:
         """Return a part whose owner is dead; None if he lives, or it is gone meanwhile."""
         file = os.path.join(path, LOCK)
         try:
-            lock = os.open(file, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            lock = _open_lock(file, os.O_CREAT)
         except OSError:
             return None
         try:
@@ -136,7 +138,7 @@ class Part:
                 return cls(path, lock, own=False)
         except OSError:
             pass  # locked by its owner; or removed, with its lock, by another adopter
-        os.close(lock)
+        _close_lock(lock)
         return None
 
     def load(self) -> None:
@@ -212,8 +214,7 @@ class Part:
     def release(self) -> None:
         """Give up the lock. Also in a forked child: there only the descriptor is closed, the parent keeps the lock."""
         lock, self._lock = self._lock, -1
-        if lock >= 0:
-            os.close(lock)
+        _close_lock(lock)
 
 
 def is_owned(path: str) -> bool:
@@ -227,7 +228,7 @@ def is_owned(path: str) -> bool:
         OSError: This user may not look.
     """
     try:
-        lock = os.open(os.path.join(path, LOCK), os.O_RDONLY | os.O_CLOEXEC)
+        lock = _open_lock(os.path.join(path, LOCK))
     except FileNotFoundError:
         return False
     try:
@@ -235,8 +236,29 @@ def is_owned(path: str) -> bool:
     except BlockingIOError:
         return True
     finally:
-        os.close(lock)
+        _close_lock(lock)
     return False
+
+
+def _open_lock(path: str, flags: int = 0) -> int:
+    lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC | flags, 0o600)
+    _locks.add(lock)
+    return lock
+
+
+def _close_lock(lock: int) -> None:
+    if lock in _locks:  # else a child has closed it already
+        _locks.remove(lock)
+        os.close(lock)
+
+
+def _close_the_parents() -> None:
+    """Close all locks, in a forked child: a part would stay locked by it when the parent is dead."""
+    while _locks:
+        os.close(_locks.pop())
+
+
+after_fork(_close_the_parents)
 
 
 def _sync_directory(path: str) -> None:

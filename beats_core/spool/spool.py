@@ -26,7 +26,7 @@ from beats_core.frames import Important
 from beats_core.spool.part import Part, parts_in, prepare, remove_unfinished
 from beats_core.spool.reader import Reader
 from beats_core.spool.records import encode_frame
-from beats_core.spool.segment import Segment, fdatasync
+from beats_core.spool.segment import Segment
 from beats_core.spool.store import Store
 from beats_core.spool.volume import Volume
 from beats_core.spool.writer import Writer
@@ -53,6 +53,7 @@ class Spool:
     Attributes:
         foreign: Segments of another format version, left alone.
         adopted: Events in parts that were adopted, ever.
+        moved: Events that were put at the end of the line, ever: behind what came after them.
 
     Raises:
         SpoolError: The directory cannot be used. That it is full is no error.
@@ -72,6 +73,7 @@ class Spool:
         prepare(self.directory)
         self.foreign = 0
         self.adopted = 0
+        self.moved = 0
         self._fsync = fsync
         self._journal = journal
         self._volume = Volume(self.directory, max_bytes, min_free_bytes)
@@ -221,37 +223,13 @@ class Spool:
                 if segment.synced < segment.size and not segment.failed and not segment.going
             ]
         for segment in pending:
-            self._sync(segment)
+            self._writer.sync(segment)
         self._attend()  # to those that failed
         for part in {segment.part for segment in pending if segment.part.unsynced}:
             try:
                 part.sync()
             except OSError:
                 self._writer.sync_failures += part.is_intact()
-
-    def _sync(self, segment: Segment) -> None:
-        size = segment.size
-        opened = -1
-        try:
-            with self._store.lock:
-                fd = segment.fd
-            if fd < 0:
-                fd = opened = os.open(segment.path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return  # it was settled and removed meanwhile; or we are out of descriptors, and come again
-        try:
-            fdatasync(fd)
-            segment.synced = size
-        except OSError:
-            self._writer.sync_failures += 1
-            segment.failed = True
-            if segment is self._store.writing:
-                self._writer.leave()
-        finally:
-            if opened >= 0:
-                os.close(opened)
-        if segment.sealed:
-            self._store.close_idle(segment)
 
     def _rescue(self, segment: Segment) -> None:
         """Write what is unread in a sealed segment whose disk failed once more, to a new one."""
@@ -266,6 +244,7 @@ class Spool:
                 segment.cursor.give_back(payloads)  # it stays where it is, and can be read as long as it can be
                 return
             self._reader.mark_gone(segment, len(payloads))
+            self.moved += len(payloads)
         self._reader.finish(segment)
 
     def drop_oldest(self, *, spare_newest: bool = False) -> tuple[int, int]:
@@ -289,6 +268,7 @@ class Spool:
             if rest is None:
                 break
             kept = self._keep_important(segment, rest)
+            self.moved += kept
             if rest:
                 self._reader.mark_gone(segment, len(rest))
             self._reader.finish(segment)

@@ -97,10 +97,10 @@ class Store:
 
     @property
     def doubtful(self) -> bool:
-        """True while there are unsettled events that the system could not put on the disk. The owner."""
+        """True while something is unsettled in a segment whose disk failed. Any thread."""
         with self.lock:
             segments = [segment for part in self.parts for segment in part.segments.values()]
-        return any(segment.failed and (segment.unread or segment.outstanding) for segment in segments)
+            return any(segment.failed and (segment.unread or segment.outstanding) for segment in segments)
 
     def notice(self) -> None:
         """Take into the books what writers did. The owner."""

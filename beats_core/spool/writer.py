@@ -200,6 +200,34 @@ class Writer:
         finally:
             segment.left += 1
 
+    def sync(self, segment: Segment) -> None:
+        """Wait until everything in a segment is on the disk. Never raises: what failed is written anew. The owner."""
+        store = self._store
+        size = segment.size
+        opened = -1
+        try:
+            with store.lock:
+                fd = segment.fd
+            if fd < 0:
+                fd = opened = os.open(segment.path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return  # it was settled and removed meanwhile; or we are out of descriptors, and come again
+        try:
+            fdatasync(fd)
+            segment.synced = size
+        except OSError:
+            self.sync_failures += 1
+            segment.failed = True
+            if segment is store.writing:
+                self.leave()
+            elif segment.sealed:
+                store.failed.append(segment)
+        finally:
+            if opened >= 0:
+                os.close(opened)
+        if segment.sealed:
+            store.close_idle(segment)
+
     def _sync_at_once(self, segment: Segment) -> None:
         try:
             fdatasync(segment.fd)

@@ -328,3 +328,23 @@ def test_logging_during_and_after_the_end_of_a_handler_harms_nobody(when: str) -
         )
 
         assert "afterwards" not in [event["message"] for event in receiver.events]
+
+
+def test_a_shipper_that_fails_at_the_end_keeps_no_other_from_delivering() -> None:
+    with Receiver() as receiver:
+        run(
+            """
+            class Failing(Shipper):
+                def finish(self, began, *, close):
+                    raise OSError("the disk is gone")
+
+            shippers = [Failing(host) if number % 2 else Shipper(host) for number in range(8)]
+            for shipper in shippers:
+                if type(shipper) is Shipper:
+                    put(shipper, 1)
+            """,
+            receiver.host,
+            complains=True,
+        )
+
+        assert [1] * 4 == ids(receiver.events)

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from support.shippers import wait_until
 from support.spools import adopted, died, events, files, make, read_all, settle_all, the_file
 
 PROGRAM = """
@@ -248,7 +247,7 @@ def test_when_the_adopter_dies_the_next_one_adopts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("child", ["abandons", "does not"])
-def test_a_forked_child_holds_the_part_of_its_dead_parent_unless_it_abandons_it(tmp_path: Path, child: str) -> None:
+def test_a_forked_child_does_not_hold_the_part_of_its_dead_parent(tmp_path: Path, child: str) -> None:
     parent = started(tmp_path, "fork", child)
     pid = int(ready(parent)[0])
     spool = make(tmp_path)
@@ -256,11 +255,10 @@ def test_a_forked_child_holds_the_part_of_its_dead_parent_unless_it_abandons_it(
         assert 0 == spool.adopt()
         parent.kill()
         parent.wait()
-        assert (1 if child == "abandons" else 0) == spool.adopt()
+        assert 1 == spool.adopt()
     finally:
         os.kill(pid, signal.SIGKILL)
         end(parent)
-    wait_until(lambda: spool.adopt() or spool.parts)
     assert events(1) == read_all(spool)
 
 
